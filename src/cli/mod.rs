@@ -1,0 +1,91 @@
+//! The command line: one file a subcommand.
+//!
+//! It turns flags into a [`Config`](crate::config::Config) and an end into an exit status, and does nothing that
+//! a user of the library could not do. Invariant: a wrong command line is told and ends with [`OWN_FAILURE`].
+
+pub mod check;
+pub mod options;
+#[cfg(target_os = "linux")]
+pub mod run;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+/// Exit code of our own failures, wrong usage among them.
+pub const OWN_FAILURE: u8 = 125;
+
+/// The one guarded way out of an agent sandbox.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, about, max_term_width = 100)]
+enum Arguments {
+    /// Run a command in a network of its own, where only allowed hosts exist
+    #[cfg(target_os = "linux")]
+    Run(run::RunArgs),
+    /// Say what would happen to a request, without sending it
+    Check(check::CheckArgs),
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // A closed terminal is no reason to fail otherwise.
+            let asked_for = error.exit_code() == 0;
+            let _ = if asked_for || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+                error.print()
+            } else {
+                writeln!(io::stderr(), "portcullis: {}", one_line(&error.to_string()))
+            };
+            return if asked_for { ExitCode::SUCCESS } else { ExitCode::from(OWN_FAILURE) };
+        }
+    };
+    match arguments {
+        #[cfg(target_os = "linux")]
+        Arguments::Run(arguments) => run::run(&arguments),
+        Arguments::Check(arguments) => {
+            let code = check::check(&arguments, &mut io::stdout().lock(), &mut io::stderr().lock());
+            ExitCode::from(code.unwrap_or(OWN_FAILURE))
+        }
+    }
+}
+
+/// What clap says over several lines: the cause, a similar flag where there is one, and the usage.
+fn one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    // This one is about flags in a place where any text may stand, which none of ours is.
+    let lines = lines.filter(|line| !line.starts_with("tip: to pass") && !line.starts_with("For more"));
+    let told: Vec<&str> = lines.map(|line| line.strip_prefix("error: ").unwrap_or(line)).collect();
+    let told = told.join(" ").replace(" tip: ", "; ").replace(" Usage: ", "; usage: ");
+    if told.contains("; usage: ") { told } else { told + "; see portcullis --help" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_command_line_is_told_in_one_line() {
+        let told = |words: &[&str]| {
+            let error = Arguments::try_parse_from(words).unwrap_err();
+            one_line(&error.to_string())
+        };
+        assert_eq!(
+            told(&["portcullis", "check", "--alow", "a.example", "https://a.example/"]),
+            "unexpected argument '--alow' found; a similar argument exists: '--allow'; \
+             usage: portcullis check --allow <HOST[:PORT]> <[METHOD] URL>..."
+        );
+        assert_eq!(
+            told(&["portcullis", "check", "--allow"]),
+            "a value is required for '--allow <HOST[:PORT]>' but none was supplied; see portcullis --help"
+        );
+        assert!(told(&["portcullis", "check", "x\ny", "a", "b"]).starts_with("unexpected value"));
+        for words in [["portcullis", "fly\nhigh"], ["portcullis", "check"]] {
+            assert!(!told(&words).contains('\n'));
+        }
+    }
+}

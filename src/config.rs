@@ -1,0 +1,191 @@
+//! What one sandbox is configured to do, from a file and from flags.
+//!
+//! It reads and joins; it loads no secret value and opens no connection. Invariant: a [`Config`] can be started
+//! as it is, but for what only the moment of the start can tell: variables of the environment and CA files.
+
+mod error;
+mod file;
+mod secret;
+
+pub use error::{ConfigError, Place, Problem};
+pub use secret::{SECRET_SCHEME, SecretEntry};
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use crate::name::HostPattern;
+use crate::policy::{self, AllowRule, ConnectTo, Policy, RuleSource, overlap};
+
+/// The whole configuration of one sandbox.
+///
+/// From text by [`Config::parse`], from a file and flags by [`Config::load`], or from parts by its fields over
+/// [`Config::default`]; what the parts say together is checked again when a sandbox is prepared.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Explicit rules, the file's before the flags'.
+    pub allow: Vec<AllowRule>,
+    /// Secrets, each with its hosts.
+    pub secrets: Vec<SecretEntry>,
+    /// Names dialled at an operator's address.
+    pub connect_to: Vec<ConnectTo>,
+    /// CA files trusted for upstreams, beside the system's roots.
+    pub upstream_ca: Vec<PathBuf>,
+    /// Hosts that are spliced, never decrypted.
+    pub passthrough: Vec<HostPattern>,
+    /// Nameservers to ask; empty means the host's own.
+    pub nameservers: Vec<SocketAddr>,
+}
+
+/// Flags as they were typed, to be joined with a file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Flags<'a> {
+    /// `--allow`.
+    pub allow: &'a [String],
+    /// `--secret`.
+    pub secret: &'a [String],
+    /// `--connect-to`.
+    pub connect_to: &'a [String],
+    /// `--upstream-ca`.
+    pub upstream_ca: &'a [PathBuf],
+}
+
+/// What errors call a configuration that is in no file.
+const IN_MEMORY: &str = "configuration";
+
+impl Config {
+    /// Reads the file, where one is given, and joins the flags to it.
+    pub fn load(file: Option<&Path>, flags: Flags<'_>) -> Result<Self, ConfigError> {
+        let config = match file {
+            Some(path) => {
+                let text = fs::read_to_string(path).map_err(|error| ConfigError {
+                    place: Place::File(path.to_owned()),
+                    problem: Problem::Unreadable(error.kind()),
+                })?;
+                file::parse(path, &text)?
+            }
+            None => Self::default(),
+        };
+        let config = config.join(flags)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reads a configuration that is in memory, in the form of the file.
+    ///
+    /// Relative paths in it are relative to the working directory. Errors name `configuration`, line and column.
+    ///
+    /// ```
+    /// use portcullis::config::Config;
+    ///
+    /// let config = Config::parse("[net]\nallow = ['pypi.org', '*.pythonhosted.org:443']")?;
+    /// assert_eq!(config.allow.len(), 2);
+    /// # Ok::<(), portcullis::config::ConfigError>(())
+    /// ```
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config = file::parse(Path::new(IN_MEMORY), text)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Adds what the flags say.
+    fn join(mut self, flags: Flags<'_>) -> Result<Self, ConfigError> {
+        for text in flags.allow {
+            let rule = AllowRule::parse(text, RuleSource::Flag(text.clone()));
+            self.allow.push(rule.map_err(|error| ConfigError::flag("--allow", text, Problem::Rule(error)))?);
+        }
+        for text in flags.connect_to {
+            let connect_to = ConnectTo::parse(text)
+                .map_err(|error| ConfigError::flag("--connect-to", text, Problem::Rule(error)))?;
+            let taken = |own: &&ConnectTo| own.host == connect_to.host && own.port == connect_to.port;
+            if let Some(taken) = self.connect_to.iter().find(taken) {
+                let problem = Problem::ConnectToTwice { to: taken.to };
+                return Err(ConfigError::flag("--connect-to", text, problem));
+            }
+            self.connect_to.push(connect_to);
+        }
+        for text in flags.secret {
+            let fault = |problem| ConfigError::flag("--secret", &secret::repeatable(text), problem);
+            let entry = SecretEntry::from_flag(text).map_err(fault)?;
+            if self.secrets.iter().any(|own| own.name == entry.name) {
+                return Err(fault(Problem::SecretTwice { name: entry.name }));
+            }
+            self.secrets.push(entry);
+        }
+        self.upstream_ca.extend(flags.upstream_ca.iter().cloned());
+        Ok(self)
+    }
+
+    /// Checks what two parts say together.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        for secret in &self.secrets {
+            self.not_passed_through(&secret.name, secret.hosts.iter().map(|(pattern, _)| pattern))?;
+        }
+        for pattern in &self.passthrough {
+            if !self.allow.iter().any(|rule| overlap(rule.pattern(), pattern)) {
+                let problem = Problem::PassthroughNotAllowed;
+                return Err(ConfigError { place: Place::Passthrough(pattern.to_string()), problem });
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the secret `name` for `hosts` could be injected: none of them is passed through.
+    pub(crate) fn not_passed_through<'a>(
+        &self,
+        name: &str,
+        mut hosts: impl Iterator<Item = &'a HostPattern>,
+    ) -> Result<(), ConfigError> {
+        let passed = |host| self.passthrough.iter().find(|pattern| overlap(host, pattern));
+        match hosts.find_map(passed) {
+            Some(pattern) => {
+                let problem = Problem::SecretPassedThrough { name: name.to_owned() };
+                Err(ConfigError { place: Place::Passthrough(pattern.to_string()), problem })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The policy it comes to.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.rules().build()
+    }
+
+    /// The rules it comes to, for more to be added: explicit ones first, then the hosts of secrets.
+    pub fn rules(&self) -> policy::Builder {
+        let mut builder = Policy::builder();
+        for rule in &self.allow {
+            builder = builder.allow(rule.clone());
+        }
+        for secret in &self.secrets {
+            for (pattern, port) in &secret.hosts {
+                builder = builder.allow(AllowRule::for_secret(pattern.clone(), *port, &secret.name));
+            }
+        }
+        for connect_to in &self.connect_to {
+            builder = builder.connect_to(connect_to.clone());
+        }
+        for pattern in &self.passthrough {
+            builder = builder.passthrough(pattern.clone());
+        }
+        builder
+    }
+
+    /// Makes sure that each secret's variable is set, as `lookup` sees the environment.
+    pub fn require_variables(&self, lookup: impl Fn(&str) -> Option<OsString>) -> Result<(), ConfigError> {
+        for entry in &self.secrets {
+            let variable = entry.variable();
+            if lookup(variable).is_none() {
+                let shown = |name| secret::repeatable_name(name).to_owned();
+                let problem = Problem::VariableUnset { variable: shown(variable) };
+                return Err(ConfigError { place: Place::Secret(shown(&entry.name)), problem });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! What is wrong with a configuration, where, and what to do about it.
+//!
+//! Invariant: one line, with the place first and the remedy last; never a secret's value.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::policy::RuleError;
+
+/// A configuration that does not start.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct ConfigError {
+    /// Where it stands.
+    pub place: Place,
+    /// What is wrong, and what to do.
+    pub problem: Problem,
+}
+
+impl ConfigError {
+    pub(super) fn flag(flag: &'static str, text: &str, problem: Problem) -> Self {
+        Self { place: Place::Flag { flag, text: text.to_owned() }, problem }
+    }
+}
+
+/// Where a fault stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// A flag and its value.
+    Flag {
+        /// With its dashes.
+        flag: &'static str,
+        /// As typed.
+        text: String,
+    },
+    /// The file as a whole.
+    File(PathBuf),
+    /// A spot in the file.
+    Spot {
+        /// The file.
+        file: PathBuf,
+        /// From 1.
+        line: usize,
+        /// In characters, from 1.
+        column: usize,
+        /// The key there, such as `[net] allow`; empty where the text has no such form.
+        key: String,
+    },
+    /// A host of `[tls] passthrough`.
+    Passthrough(String),
+    /// A secret, by name.
+    Secret(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag { flag, text } => write!(f, "{flag} '{}'", text.escape_debug()),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Spot { file, line, column, key } => {
+                write!(f, "{}:{line}:{column}", file.display())?;
+                if key.is_empty() { Ok(()) } else { write!(f, ": {key}") }
+            }
+            Self::Passthrough(pattern) => write!(f, "[tls] passthrough '{pattern}'"),
+            Self::Secret(name) => write!(f, "secret {name}"),
+        }
+    }
+}
+
+/// What is wrong.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Problem {
+    /// A file that cannot be read.
+    #[error("cannot be read ({0}); name a file that this user can read")]
+    Unreadable(io::ErrorKind),
+    /// Not TOML, or not of the shape of a configuration.
+    #[error("{0}")]
+    Toml(String),
+    /// No rule, no host.
+    #[error("{0}")]
+    Rule(RuleError),
+    /// Two addresses for one name and port.
+    #[error("that host and port are sent to {to} already; keep one of the two")]
+    ConnectToTwice {
+        /// The first one's address.
+        to: SocketAddr,
+    },
+    /// No nameserver.
+    #[error("is no nameserver; write an address, or ADDR:PORT with an IPv6 one in brackets")]
+    Nameserver,
+    /// A secret that no host may have.
+    #[error("a secret needs its hosts; write NAME@HOST[,HOST] as a flag, hosts = [\"HOST\"] in a file")]
+    SecretWithoutHost,
+    /// A name that no variable can have.
+    #[error("the name of a secret is that of a variable: letters, digits and '_', not first a digit")]
+    SecretName,
+    /// The same name again.
+    #[error("secret {name} is there already; name all its hosts in one place")]
+    SecretTwice {
+        /// The name.
+        name: String,
+    },
+    /// Port 80.
+    #[error("port 80 is plain HTTP, which never carries a secret; leave the port out for 443")]
+    SecretOnPlainHttp,
+    /// A source of another kind.
+    #[error("a secret comes from env://VARIABLE; set the variable where portcullis is started")]
+    SecretSource,
+    /// A place where nothing can be swapped, in the words of the one who knows them.
+    #[error("{0}")]
+    Swap(String),
+    /// No place at all.
+    #[error("a secret with no place to stand is of no use; leave swap out for header and basic")]
+    SwapEmpty,
+    /// A secret for a host whose traffic is not looked at.
+    #[error(
+        "secret {name} could never be injected there; take the host off [tls] passthrough or off the secret"
+    )]
+    SecretPassedThrough {
+        /// The secret.
+        name: String,
+    },
+    /// A pass-through host with a port.
+    #[error("a host is passed through at all its allowed ports; write the host alone")]
+    PassthroughPort,
+    /// A pass-through host without a rule.
+    #[error("no rule allows it; add it to [net] allow")]
+    PassthroughNotAllowed,
+    /// A variable that is not set.
+    #[error("variable {variable} is not set; export {variable} with the secret's value")]
+    VariableUnset {
+        /// The variable.
+        variable: String,
+    },
+    /// An output that cannot be one.
+    #[error("is no file to write to; name a file in a directory that exists")]
+    Output,
+}

@@ -1,0 +1,181 @@
+//! The configuration file: TOML, every key known, every fault with its line and column.
+//!
+//! It reads text that is in memory already. Invariant: a key this version does not know is an error, never
+//! passed over.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::name::HostPattern;
+use crate::policy::{AllowRule, RuleSource, Target};
+use crate::secret::Location;
+
+use super::Config;
+use super::error::{ConfigError, Place, Problem};
+use super::secret::{self, SecretEntry};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    net: Net,
+    #[serde(default)]
+    tls: Tls,
+    #[serde(default)]
+    secrets: BTreeMap<Spanned<String>, Secret>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Net {
+    #[serde(default)]
+    allow: Vec<Spanned<String>>,
+    #[serde(default)]
+    nameservers: Vec<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tls {
+    #[serde(default)]
+    upstream_ca: Vec<PathBuf>,
+    #[serde(default)]
+    passthrough: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table with hosts, and from and swap where they are not the default"
+)]
+struct Secret {
+    from: Option<Spanned<String>>,
+    #[serde(default)]
+    hosts: Vec<Spanned<String>>,
+    swap: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+/// Reads the text of `path`; paths inside are relative to its directory.
+pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let source = Source { path, text };
+    let file: File = toml::from_str(text).map_err(|error| {
+        let problem = Problem::Toml(without_value(&error.message().lines().collect::<Vec<_>>().join(", ")));
+        source.fault(error.span().unwrap_or_default(), "", problem)
+    })?;
+    let directory = path.parent().unwrap_or(Path::new(""));
+    Ok(Config {
+        allow: source.rules(&file.net.allow)?,
+        secrets: source.secrets(&file.secrets)?,
+        connect_to: Vec::new(),
+        upstream_ca: file.tls.upstream_ca.iter().map(|path| directory.join(path)).collect(),
+        passthrough: source.passthrough(&file.tls.passthrough)?,
+        nameservers: source.nameservers(&file.net.nameservers)?,
+    })
+}
+
+struct Source<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn rules(&self, texts: &[Spanned<String>]) -> Result<Vec<AllowRule>, ConfigError> {
+        let rule = |(index, text): (usize, &Spanned<String>)| {
+            let source = RuleSource::File { index, text: text.get_ref().clone() };
+            AllowRule::parse(text.get_ref(), source)
+                .map_err(|error| self.fault(text.span(), &quoted("[net] allow", text), Problem::Rule(error)))
+        };
+        texts.iter().enumerate().map(rule).collect()
+    }
+
+    fn nameservers(&self, texts: &[Spanned<String>]) -> Result<Vec<SocketAddr>, ConfigError> {
+        let server = |text: &Spanned<String>| {
+            let read = match text.get_ref().parse::<IpAddr>() {
+                Ok(addr) => Some(SocketAddr::new(addr, DNS)),
+                Err(_) => text.get_ref().parse().ok(),
+            };
+            read.filter(|server| server.port() != 0).ok_or_else(|| {
+                self.fault(text.span(), &quoted("[net] nameservers", text), Problem::Nameserver)
+            })
+        };
+        texts.iter().map(server).collect()
+    }
+
+    fn passthrough(&self, texts: &[Spanned<String>]) -> Result<Vec<HostPattern>, ConfigError> {
+        let pattern = |text: &Spanned<String>| {
+            let fault = |problem| self.fault(text.span(), &quoted("[tls] passthrough", text), problem);
+            match Target::parse(text.get_ref()) {
+                Ok(Target { pattern, port: None }) => Ok(pattern),
+                Ok(Target { port: Some(_), .. }) => Err(fault(Problem::PassthroughPort)),
+                Err(error) => Err(fault(Problem::Rule(error))),
+            }
+        };
+        texts.iter().map(pattern).collect()
+    }
+
+    fn secrets(&self, secrets: &BTreeMap<Spanned<String>, Secret>) -> Result<Vec<SecretEntry>, ConfigError> {
+        secrets.iter().map(|(name, secret)| self.secret(name, secret)).collect()
+    }
+
+    fn secret(&self, name: &Spanned<String>, secret: &Secret) -> Result<SecretEntry, ConfigError> {
+        let key = format!("[secrets.{}]", name.get_ref().escape_debug());
+        let host = |text: &Spanned<String>| {
+            let fault = |problem| self.fault(text.span(), &quoted(&format!("{key} hosts"), text), problem);
+            secret::host(text.get_ref()).map_err(fault)
+        };
+        let hosts: Result<Vec<_>, ConfigError> = secret.hosts.iter().map(host).collect();
+        let from = secret.from.as_ref().map(|from| from.get_ref().clone());
+        let swap = secret.swap.as_ref().map(|places| self.swap(&key, places)).transpose()?;
+        SecretEntry::new(name.get_ref(), from, hosts?, swap).map_err(|problem| {
+            let span = match (&problem, &secret.from) {
+                (Problem::SecretSource, Some(from)) => from.span(),
+                _ => name.span(),
+            };
+            self.fault(span, &key, problem)
+        })
+    }
+
+    fn swap(&self, key: &str, places: &Spanned<Vec<Spanned<String>>>) -> Result<Vec<String>, ConfigError> {
+        if places.get_ref().is_empty() {
+            return Err(self.fault(places.span(), &format!("{key} swap"), Problem::SwapEmpty));
+        }
+        let place = |text: &Spanned<String>| match Location::parse(text.get_ref()) {
+            Ok(_) => Ok(text.get_ref().clone()),
+            Err(error) => {
+                Err(self.fault(text.span(), &format!("{key} swap"), Problem::Swap(error.to_string())))
+            }
+        };
+        places.get_ref().iter().map(place).collect()
+    }
+
+    fn fault(&self, span: Range<usize>, key: &str, problem: Problem) -> ConfigError {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let place = Place::Spot { file: self.path.to_owned(), line, column, key: key.to_owned() };
+        ConfigError { place, problem }
+    }
+}
+
+/// Where nameservers listen, where no port is given.
+const DNS: u16 = 53;
+
+/// serde repeats a value of the wrong type, which may be a secret that was written where its table belongs.
+fn without_value(message: &str) -> String {
+    let value = |text: &str| text.find(['"', '`']).map(|start| text[..start].trim_end().to_owned());
+    match message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected ")) {
+        Some((found, expected)) => {
+            format!("invalid type: {}, expected {expected}", value(found).unwrap_or_else(|| found.to_owned()))
+        }
+        None => message.to_owned(),
+    }
+}
+
+fn quoted(key: &str, text: &Spanned<String>) -> String {
+    format!("{key} \"{}\"", text.get_ref().escape_debug())
+}

@@ -1,0 +1,99 @@
+//! Which secrets there are, where their values come from, and which hosts may have them.
+//!
+//! It never sees a value. Invariant: an entry has at least one host, and none of them is any host.
+
+use crate::name::HostPattern;
+use crate::secret::{SecretHost, SecretHostError};
+
+use super::Problem;
+
+/// How a source is spelled that is a variable of the host's environment.
+pub const SECRET_SCHEME: &str = "env://";
+/// Places of injection where none are given.
+const DEFAULT_SWAP: [&str; 2] = ["header", "basic"];
+
+/// One secret, without its value.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SecretEntry {
+    /// Its name, which is also the child's variable.
+    pub name: String,
+    /// Where the value comes from: `env://VARIABLE`.
+    pub from: String,
+    /// The hosts that may have it, each at one port; never empty.
+    pub hosts: Vec<(HostPattern, u16)>,
+    /// Where in a request it may be injected.
+    pub swap: Vec<String>,
+}
+
+impl SecretEntry {
+    /// Reads `NAME@HOST[:PORT][,HOST[:PORT]]…`.
+    pub(super) fn from_flag(text: &str) -> Result<Self, Problem> {
+        let (name, hosts) = text.split_once('@').ok_or(Problem::SecretWithoutHost)?;
+        let hosts: Result<Vec<_>, Problem> = hosts.split(',').map(host).collect();
+        Self::new(name, None, hosts?, None)
+    }
+
+    /// Joins the parts; `from` defaults to the variable of the secret's own name.
+    pub(super) fn new(
+        name: &str,
+        from: Option<String>,
+        hosts: Vec<(HostPattern, u16)>,
+        swap: Option<Vec<String>>,
+    ) -> Result<Self, Problem> {
+        if !is_variable(name) {
+            return Err(Problem::SecretName);
+        }
+        if hosts.is_empty() {
+            return Err(Problem::SecretWithoutHost);
+        }
+        let from = from.unwrap_or_else(|| format!("{SECRET_SCHEME}{name}"));
+        if !from.strip_prefix(SECRET_SCHEME).is_some_and(is_variable) {
+            return Err(Problem::SecretSource);
+        }
+        let swap = swap.unwrap_or_else(|| DEFAULT_SWAP.map(str::to_owned).into());
+        Ok(Self { name: name.to_owned(), from, hosts, swap })
+    }
+
+    /// The variable that holds the value.
+    #[must_use]
+    pub fn variable(&self) -> &str {
+        self.from.strip_prefix(SECRET_SCHEME).unwrap_or(&self.name)
+    }
+}
+
+/// Reads one host of a secret.
+pub(super) fn host(text: &str) -> Result<(HostPattern, u16), Problem> {
+    if text.is_empty() {
+        return Err(Problem::SecretWithoutHost);
+    }
+    match SecretHost::parse(text) {
+        Ok(host) => Ok((host.pattern, host.port)),
+        Err(SecretHostError::Target(error)) => Err(Problem::Rule(error)),
+        Err(SecretHostError::PlainHttp) => Err(Problem::SecretOnPlainHttp),
+    }
+}
+
+/// What of a `--secret` may be repeated in an error: its hosts, and a name that is one.
+pub(super) fn repeatable(text: &str) -> String {
+    match text.split_once('@') {
+        Some((name, hosts)) => format!("{}@{hosts}", repeatable_name(name)),
+        None => repeatable_name(text).to_owned(),
+    }
+}
+
+/// Shortest name that may be taken for a value, as `"$TOKEN@HOST"` gives one.
+const TOKEN: usize = 16;
+
+/// A name, or a mark in place of what may be a secret's value: no name at all, or like most tokens long and of
+/// small letters and digits.
+pub(super) fn repeatable_name(name: &str) -> &str {
+    let has = |kind: fn(&u8) -> bool| name.as_bytes().iter().any(kind);
+    let like_a_token = name.len() >= TOKEN && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit);
+    if is_variable(name) && !like_a_token { name } else { "…" }
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.starts_with(|first: char| first.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}

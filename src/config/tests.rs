@@ -1,0 +1,226 @@
+//! Files and flags, right and wrong.
+
+use super::*;
+use crate::name::{HostName, Origin, Scheme};
+use crate::policy::Verdict;
+
+fn parse(text: &str) -> Result<Config, String> {
+    let config = file::parse(Path::new("dir/p.toml"), text).map_err(|error| error.to_string())?;
+    config.check().map_err(|error| error.to_string())?;
+    Ok(config)
+}
+
+fn flags(allow: &[&str], secret: &[&str], connect_to: &[&str]) -> Result<Config, String> {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let (allow, secret, connect_to) = (owned(allow), owned(secret), owned(connect_to));
+    let flags = Flags { allow: &allow, secret: &secret, connect_to: &connect_to, upstream_ca: &[] };
+    Config::load(None, flags).map_err(|error| error.to_string())
+}
+
+fn rule_for(config: &Config, host: &str, port: u16) -> Option<String> {
+    let origin = Origin { scheme: Scheme::Https, host: HostName::parse(host).unwrap(), port };
+    match config.policy().at_name(&origin) {
+        Verdict::Allow(permit) => Some(permit.rule().to_string()),
+        Verdict::Deny(_) => None,
+    }
+}
+
+#[test]
+fn a_whole_file_is_read() {
+    let config = parse(
+        r#"
+        [net]
+        allow = ["pypi.org", "*.pythonhosted.org:443", "*.apple.com"]
+        nameservers = ["9.9.9.9", "127.0.0.1:5353", "2620:fe::fe", "[::1]:5353"]
+        [tls]
+        passthrough = ["*.apple.com"]
+        upstream_ca = ["corp.pem", "/abs.pem"]
+        [secrets.OPENAI_API_KEY]
+        from = "env://KEY"
+        hosts = ["api.openai.com", "eu.openai.com:8443"]
+        swap = ["header:authorization"]
+        [secrets.OTHER]
+        hosts = ["*.other.example"]
+        "#,
+    )
+    .unwrap();
+    assert_eq!(rule_for(&config, "pypi.org", 80).unwrap(), "[net] allow[0] \"pypi.org\"");
+    assert_eq!(
+        rule_for(&config, "a.pythonhosted.org", 443).unwrap(),
+        "[net] allow[1] \"*.pythonhosted.org:443\""
+    );
+    assert_eq!(rule_for(&config, "api.openai.com", 443).unwrap(), "secret OPENAI_API_KEY");
+    assert_eq!(rule_for(&config, "eu.openai.com", 8443).unwrap(), "secret OPENAI_API_KEY");
+    assert_eq!(rule_for(&config, "api.openai.com", 80), None);
+    assert_eq!(rule_for(&config, "eu.openai.com", 443), None);
+    assert_eq!(config.upstream_ca, [PathBuf::from("dir/corp.pem"), PathBuf::from("/abs.pem")]);
+    let servers: Vec<String> = config.nameservers.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["9.9.9.9:53", "127.0.0.1:5353", "[2620:fe::fe]:53", "[::1]:5353"]);
+    let [openai, other] = config.secrets.as_slice() else { panic!("{:?}", config.secrets) };
+    assert_eq!((openai.from.as_str(), openai.variable()), ("env://KEY", "KEY"));
+    assert_eq!(openai.swap, ["header:authorization"]);
+    assert_eq!((other.from.as_str(), other.variable()), ("env://OTHER", "OTHER"));
+    assert_eq!(other.swap, ["header", "basic"]);
+    assert!(config.policy().is_passed_through(&HostName::parse("x.apple.com").unwrap()));
+}
+
+#[test]
+fn an_empty_file_and_no_flags_allow_nothing() {
+    let config = parse("").unwrap();
+    assert!(config.allow.is_empty() && config.secrets.is_empty() && config.nameservers.is_empty());
+    assert_eq!(rule_for(&config, "pypi.org", 443), None);
+}
+
+#[test]
+fn text_in_memory_is_a_configuration_too() {
+    let config = Config::parse("[net]\nallow = ['pypi.org']\n[tls]\nupstream_ca = ['corp.pem']").unwrap();
+    assert_eq!(rule_for(&config, "pypi.org", 443).unwrap(), "[net] allow[0] \"pypi.org\"");
+    assert_eq!(config.upstream_ca, [PathBuf::from("corp.pem")]);
+    let error = Config::parse("[net]\nallow = ['*']").unwrap_err().to_string();
+    assert!(error.starts_with("configuration:2:10: [net] allow \"*\": "), "{error}");
+    let error = Config::parse("[tls]\npassthrough = ['a.example']").unwrap_err();
+    assert_eq!(error.problem, Problem::PassthroughNotAllowed);
+}
+
+#[test]
+fn every_fault_of_a_file_has_its_place_and_its_remedy() {
+    // The text, where the fault is, what the line must say.
+    let table = [
+        ("[net]\nallow = [\"pypi.org\", \"10.0.0.1\"]", "2:22", "[net] allow \"10.0.0.1\": is an address"),
+        ("[net]\nallow = [\"*\"]", "2:10", "name the host, or all below one as *.SUFFIX"),
+        ("[net]\nallow = [\"é\", \"a b\"]", "2:15", "write HOST, HOST:PORT or *.SUFFIX"),
+        ("[net]\nallow = [\"a.example:0\"]", "2:10", "port that is not a number from 1 to 65535"),
+        ("[net]\nallow = [\"host.portcullis.internal\"]", "2:10", "host.portcullis.internal:PORT"),
+        ("[net]\nallow = \"pypi.org\"", "2:9", "invalid type: string"),
+        ("[net]\nalow = []", "2:1", "unknown field `alow`, expected `allow` or `nameservers`"),
+        ("[nett]", "1:2", "unknown field `nett`"),
+        ("[net\nallow = []", "1:5", ""),
+        ("[net]\nnameservers = [\"dns.example\"]", "2:16", "write an address, or ADDR:PORT"),
+        ("[net]\nnameservers = [\"9.9.9.9:99999\"]", "2:16", "write an address, or ADDR:PORT"),
+        ("[tls]\npassthrough = [\"a.example:443\"]", "2:16", "write the host alone"),
+        ("[tls]\npassthrough = [\"*\"]", "2:16", "name the host"),
+        ("[secrets.T]", "1:10", "a secret needs its hosts"),
+        ("[secrets.T]\nhosts = []", "1:10", "a secret needs its hosts"),
+        ("[secrets.T]\nhosts = [\"*\"]", "2:10", "[secrets.T] hosts \"*\": '*' would be any host"),
+        ("[secrets.T]\nhosts = [\"\"]", "2:10", "a secret needs its hosts"),
+        ("[secrets.T]\nhosts = [\"10.0.0.1\"]", "2:10", "is an address"),
+        ("[secrets.T]\nhosts = [\"a.example:80\"]", "2:10", "port 80 is plain HTTP"),
+        ("[secrets.T]\nhosts = [\"host.portcullis.internal\"]", "2:10", "needs a port"),
+        ("[secrets.T]\nhosts = [\"a.example\"]\nfrom = \"file:///x\"", "3:8", "env://VARIABLE"),
+        ("[secrets.T]\nhosts = [\"a.example\"]\nfrom = \"env://\"", "3:8", "env://VARIABLE"),
+        ("[secrets.\"A B\"]\nhosts = [\"a.example\"]", "1:10", "letters, digits and '_'"),
+        ("[secrets.1A]\nhosts = [\"a.example\"]", "1:10", "letters, digits and '_'"),
+        ("[secrets.T]\nhosts = [\"a.example\"]\nvalue = \"x\"", "3:1", "unknown field `value`"),
+        ("[secrets.T]\nhosts = [\"a.example\"]\n[secrets.T]\nhosts = []", "3:10", "duplicate key"),
+    ];
+    for (text, place, says) in table {
+        let error = parse(text).expect_err(text);
+        assert!(error.starts_with(&format!("dir/p.toml:{place}: ")), "{text:?}: {error}");
+        assert!(error.contains(says), "{text:?}: {error}");
+        assert!(!error.contains('\n'), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn a_pass_through_host_is_allowed_and_holds_no_secret() {
+    let base = "[tls]\npassthrough = [\"*.apple.com\"]\n";
+    let error = parse(base).unwrap_err();
+    assert_eq!(error, "[tls] passthrough '*.apple.com': no rule allows it; add it to [net] allow");
+    for allow in ["api.apple.com", "*.apple.com", "*.api.apple.com", "*.com"] {
+        parse(&format!("{base}[net]\nallow = [\"{allow}\"]")).expect(allow);
+    }
+    for host in ["api.apple.com", "*.apple.com", "*.com"] {
+        let text = format!("{base}[net]\nallow = [\"*.apple.com\"]\n[secrets.T]\nhosts = [\"{host}\"]");
+        let error = parse(&text).unwrap_err();
+        assert!(error.contains("secret T could never be injected there"), "{error}");
+    }
+}
+
+/// `--allow`, `--secret`, `--connect-to`, and what the error must say.
+type Faulty = (&'static [&'static str], &'static [&'static str], &'static [&'static str], &'static str);
+
+#[test]
+fn flags_are_joined_and_their_faults_named() {
+    let config =
+        flags(&["pypi.org"], &["TOKEN@api.example,eu.example:8443"], &["api.example:443:127.0.0.1:1"])
+            .unwrap();
+    assert_eq!(rule_for(&config, "pypi.org", 443).unwrap(), "--allow pypi.org");
+    assert_eq!(rule_for(&config, "eu.example", 8443).unwrap(), "secret TOKEN");
+    assert_eq!(config.secrets[0].from, "env://TOKEN");
+    let table: [Faulty; 13] = [
+        (&["10.0.0.1"], &[], &[], "--allow '10.0.0.1': is an address"),
+        (&["*"], &[], &[], "--allow '*': '*' would be any host"),
+        (&["a\nb"], &[], &[], "--allow 'a\\nb': has a label"),
+        (&[], &["TOKEN"], &[], "--secret 'TOKEN': a secret needs its hosts; write NAME@HOST"),
+        (&[], &["TOKEN@"], &[], "--secret 'TOKEN@': a secret needs its hosts"),
+        (&[], &["TOKEN@a.example,"], &[], "a secret needs its hosts"),
+        (&[], &["@a.example"], &[], "--secret '…@a.example': the name of a secret is that of a variable"),
+        (&[], &["TOKEN@*"], &[], "'*' would be any host"),
+        (&[], &["TOKEN@a.example:80"], &[], "port 80 is plain HTTP"),
+        (&[], &["T@a.example", "T@b.example"], &[], "--secret 'T@b.example': secret T is there already"),
+        (&[], &[], &["a.example:443"], "write HOST:PORT:ADDR:PORT"),
+        (&[], &[], &["a.example:443:b.example:443"], "write HOST:PORT:ADDR:PORT"),
+        (&[], &[], &["a.example:1:127.0.0.1:1", "A.example:1:127.0.0.1:2"], "sent to 127.0.0.1:1 already"),
+    ];
+    for (allow, secret, connect_to, says) in table {
+        let error = flags(allow, secret, connect_to).expect_err(says);
+        assert!(error.contains(says), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn a_secret_in_file_and_flag_does_not_start() {
+    let dir = std::env::temp_dir().join(format!("portcullis-config-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("c.toml");
+    fs::write(&path, "[secrets.T]\nhosts = [\"a.example\"]\n[net]\nallow = [\"b.example\"]").unwrap();
+    let secret = ["T@c.example".to_owned()];
+    let error = Config::load(Some(&path), Flags { secret: &secret, ..Flags::default() }).unwrap_err();
+    assert_eq!(error.problem, Problem::SecretTwice { name: "T".to_owned() });
+    let allow = ["c.example".to_owned()];
+    let config = Config::load(Some(&path), Flags { allow: &allow, ..Flags::default() }).unwrap();
+    assert!(rule_for(&config, "b.example", 443).is_some() && rule_for(&config, "c.example", 443).is_some());
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Config::load(Some(Path::new("/nonexistent/p.toml")), Flags::default()).unwrap_err();
+    assert!(error.to_string().starts_with("/nonexistent/p.toml: cannot be read"), "{error}");
+}
+
+#[test]
+fn an_unset_variable_is_named_and_a_set_one_is_not_asked_for_its_value() {
+    let config = flags(&[], &["TOKEN@api.example", "OTHER@api.example"], &[]).unwrap();
+    let error = config.require_variables(|name| (name == "TOKEN").then(|| "x".into())).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "secret OTHER: variable OTHER is not set; export OTHER with the secret's value"
+    );
+    assert!(config.require_variables(|_| Some("x".into())).is_ok());
+}
+
+#[test]
+fn what_may_be_a_secret_is_not_repeated() {
+    const VALUE: &str = "ghp_0123456789abcdefABCDEF";
+    let faults = [
+        flags(&[], &[VALUE], &[]).unwrap_err(),
+        flags(&[], &[&format!("TOKEN={VALUE}@a.example")], &[]).unwrap_err(),
+        flags(&[], &["sk-hunter2@a.example:80"], &[]).unwrap_err(),
+        flags(&[], &[&format!("{VALUE}@*")], &[]).unwrap_err(),
+        flags(&[], &[&format!("{VALUE}@a.example")], &[])
+            .unwrap()
+            .require_variables(|_| None)
+            .unwrap_err()
+            .to_string(),
+        parse(&format!("[secrets]\nTOKEN = \"{VALUE}, expected \\\" {VALUE}\"")).unwrap_err(),
+        parse(&format!("[secrets.TOKEN]\nhosts = \"{VALUE}\"")).unwrap_err(),
+        parse("[secrets]\nTOKEN = 123456789012").unwrap_err(),
+    ];
+    for fault in faults {
+        for part in ["0123456789", "hunter2", "12345"] {
+            assert!(!fault.contains(part), "{fault}");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The bodies of an exchange, as each side pulls them from the other.
+//!
+//! They pass frames on as they come and buffer none; they report every frame to the exchange's
+//! [`Progress`], drop trailer fields that may not be trailers, and scrub what goes to the guest. They frame
+//! nothing: hyper does. Invariant: a body whose source broke off fails, it never ends.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use super::fields;
+use super::watch::Progress;
+use crate::secret::{ScrubStream, Scrubber};
+
+/// Why a body did not end as it should.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    /// The guest broke off, or sent what is no body.
+    #[error("the guest's body broke off")]
+    Guest(#[source] hyper::Error),
+    /// The upstream broke off, or sent what is no body.
+    #[error("the upstream's body broke off")]
+    Upstream(#[source] hyper::Error),
+    /// Nothing moved for too long.
+    #[error("the exchange stalled")]
+    Stalled,
+}
+
+/// A request's body on its way upstream.
+#[derive(Debug)]
+pub(super) struct RequestBody {
+    /// There until it is dropped.
+    inner: Option<Incoming>,
+    progress: Rc<Progress>,
+}
+
+impl RequestBody {
+    pub(super) fn new(inner: Incoming, progress: Rc<Progress>) -> Self {
+        if !inner.is_end_stream() {
+            progress.open_request(inner.size_hint().exact());
+        }
+        Self { inner: Some(inner), progress }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.progress.is_stalled() {
+            self.progress.break_off();
+            return Poll::Ready(Some(Err(BodyError::Stalled)));
+        }
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) else {
+            self.progress.sent_by(cx.waker());
+            return Poll::Pending;
+        };
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                self.progress.moved();
+                Some(Ok(with_allowed_trailers(frame)))
+            }
+            Some(Err(error)) => {
+                self.progress.break_off();
+                Some(Err(BodyError::Guest(error)))
+            }
+            None => {
+                self.progress.end_request();
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.progress.end_request();
+        if let Some(unread) = self.inner.take() {
+            self.progress.keep_unread(unread);
+        }
+    }
+}
+
+/// A response's body on its way to the guest.
+pub(super) struct GuestBody(Source);
+
+enum Source {
+    Nothing,
+    Whole {
+        line: Bytes,
+        #[expect(dead_code, reason = "its drop is what it is for")]
+        exchange: Exchange,
+    },
+    Passed(Passed),
+    Scrubbed(Box<Scrubbed>),
+}
+
+impl GuestBody {
+    pub(super) fn empty() -> Self {
+        Self(Source::Nothing)
+    }
+
+    /// A body of our own.
+    pub(super) fn whole(line: Bytes, progress: Rc<Progress>) -> Self {
+        Self(Source::Whole { line, exchange: Exchange(progress) })
+    }
+
+    /// An upstream's body as it is.
+    pub(super) fn passed(inner: Incoming, progress: Rc<Progress>) -> Self {
+        Self(Source::Passed(Passed::new(inner, progress)))
+    }
+
+    /// An upstream's body without the secrets `scrubber` knows.
+    pub(super) fn scrubbed(inner: Incoming, scrubber: Scrubber, progress: Rc<Progress>) -> Self {
+        if inner.is_end_stream() {
+            return Self::passed(inner, progress);
+        }
+        let length = if scrubber.keeps_length() { inner.size_hint().exact() } else { None };
+        let stream = scrubber.body();
+        let passed = Passed::new(inner, progress);
+        Self(Source::Scrubbed(Box::new(Scrubbed { passed, scrubber, stream, length, end: End::NotYet })))
+    }
+}
+
+impl Body for GuestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.0 {
+            Source::Nothing => Poll::Ready(None),
+            Source::Whole { line, .. } if line.is_empty() => Poll::Ready(None),
+            Source::Whole { line, .. } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(line))))),
+            Source::Passed(passed) => passed.poll_frame(cx),
+            Source::Scrubbed(scrubbed) => scrubbed.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Source::Nothing => true,
+            Source::Whole { line, .. } => line.is_empty(),
+            Source::Passed(passed) => passed.inner.is_end_stream(),
+            Source::Scrubbed(scrubbed) => matches!(scrubbed.end, End::Told),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Source::Nothing => SizeHint::with_exact(0),
+            Source::Whole { line, .. } => SizeHint::with_exact(line.len() as u64),
+            Source::Passed(passed) => passed.inner.size_hint(),
+            Source::Scrubbed(scrubbed) => {
+                scrubbed.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
+        }
+    }
+}
+
+/// An exchange that is over when its answer is dropped.
+struct Exchange(Rc<Progress>);
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.0.end_response();
+        self.0.release_unread();
+    }
+}
+
+/// Frames of an upstream, counted.
+struct Passed {
+    inner: Incoming,
+    exchange: Exchange,
+}
+
+impl Passed {
+    fn new(inner: Incoming, progress: Rc<Progress>) -> Self {
+        progress.open_response();
+        Self { inner, exchange: Exchange(progress) }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
+            self.exchange.0.await_response();
+            return Poll::Pending;
+        };
+        self.exchange.0.open_response();
+        Poll::Ready(frame.map(|frame| frame.map(with_allowed_trailers).map_err(BodyError::Upstream)))
+    }
+}
+
+/// Frames of an upstream, scrubbed; what a match may still begin with is held back to the next or the end.
+struct Scrubbed {
+    passed: Passed,
+    scrubber: Scrubber,
+    stream: ScrubStream,
+    /// Octets still to come, where scrubbing changes no length.
+    length: Option<u64>,
+    end: End,
+}
+
+/// How far the end of a scrubbed body is.
+enum End {
+    NotYet,
+    /// The held-back bytes are out, trailers are due.
+    Trailers(HeaderMap),
+    Told,
+}
+
+impl Scrubbed {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            match std::mem::replace(&mut self.end, End::NotYet) {
+                End::NotYet => {}
+                End::Trailers(trailers) => {
+                    self.end = End::Told;
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+                End::Told => {
+                    self.end = End::Told;
+                    return Poll::Ready(None);
+                }
+            }
+            let clean = match ready!(self.passed.poll_frame(cx)) {
+                Some(Ok(frame)) => self.scrub(frame),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => {
+                    self.end = End::Told;
+                    self.stream.finish()
+                }
+            };
+            if !clean.is_empty() {
+                self.length = self.length.map(|length| length.saturating_sub(clean.len() as u64));
+                return Poll::Ready(Some(Ok(Frame::data(clean))));
+            }
+        }
+    }
+
+    fn scrub(&mut self, frame: Frame<Bytes>) -> Bytes {
+        match frame.into_data() {
+            Ok(data) => self.stream.push(data),
+            Err(frame) => {
+                let mut trailers = frame.into_trailers().unwrap_or_default();
+                self.scrubber.headers(&mut trailers);
+                self.end = End::Trailers(trailers);
+                self.stream.finish()
+            }
+        }
+    }
+}
+
+fn with_allowed_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            fields::keep_allowed_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}

@@ -1,0 +1,340 @@
+//! One request and its answer, from the gate to the first byte for the guest.
+//!
+//! The same for h1 and h2, and top to bottom: gate, secrets, upstream, scrub. The connections themselves are
+//! [`super::h1`]'s and [`super::h2`]'s. Invariant: [`Exchanges::send`] is the one place where something goes
+//! upstream, and everything before it can only refuse.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+
+use http::header::CONTENT_LENGTH;
+use http::{Request, Response, StatusCode, request, response};
+use hyper::body::{Body as _, Incoming};
+use hyper::client::conn::{http1, http2};
+use hyper::service::Service;
+
+use super::answer::Answer;
+use super::blame::{self, Abandoned, Ending, Sent};
+use super::body::{GuestBody, RequestBody};
+use super::deny::{self, Refusal, cut};
+use super::fields::{self, Length, Target};
+use super::gate;
+use super::linger::Latest;
+use super::upgrade::{Handshake, Stage, Switch};
+use super::watch::Progress;
+use super::{Event, Hold, Mirror, Subject};
+use crate::name::{Origin, Scheme};
+use crate::secret::{Carried, Injection, Misplaced, Scrubber};
+use crate::tls::VerifiedPeer;
+
+/// What one guest connection's exchanges share.
+pub(super) struct Exchanges {
+    pub(super) mirror: Mirror,
+    pub(super) switch: Switch,
+    target: Target,
+    way: Way,
+    /// Whether the guest has asked for anything yet.
+    begun: Cell<bool>,
+    /// Whether the upstream has answered on this connection before.
+    proven: Cell<bool>,
+}
+
+/// Answers the requests of one connection, for hyper.
+#[derive(Clone)]
+pub(super) struct Answering {
+    pub(super) exchanges: Rc<Exchanges>,
+    /// The exchange begun last.
+    pub(super) latest: Latest,
+}
+
+impl Answering {
+    pub(super) fn new(mirror: Mirror, way: Way, latest: Latest) -> Result<Self, http::Error> {
+        Ok(Self { exchanges: Rc::new(Exchanges::new(mirror, way)?), latest })
+    }
+}
+
+impl Service<Request<Incoming>> for Answering {
+    type Response = Response<GuestBody>;
+    type Error = Abandoned;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Abandoned>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let progress = Rc::new(Progress::default());
+        *self.latest.borrow_mut() = Some(Rc::clone(&progress));
+        self.exchanges.begun.set(true);
+        self.exchanges.switch.saw(&request);
+        Box::pin(Rc::clone(&self.exchanges).answer(request, progress))
+    }
+}
+
+/// Where requests go on.
+pub(super) enum Way {
+    Open {
+        sender: Sender,
+        peer: Option<VerifiedPeer>,
+    },
+    Refused(Refusal),
+    /// The upstream closed its connection at once.
+    Gone,
+}
+
+impl Way {
+    /// The way to `origin`: a peer that was verified for another is as good as none.
+    fn to(self, origin: &Origin) -> Self {
+        let is_it = |peer: &VerifiedPeer| {
+            origin.scheme == Scheme::Https && *peer.name() == origin.host && peer.port() == origin.port
+        };
+        match self {
+            Self::Open { sender, peer } => Self::Open { sender, peer: peer.filter(is_it) },
+            Self::Refused(_) | Self::Gone => self,
+        }
+    }
+}
+
+/// hyper's side of the one upstream connection.
+pub(super) enum Sender {
+    H1(RefCell<http1::SendRequest<RequestBody>>),
+    H2(http2::SendRequest<RequestBody>),
+}
+
+/// A request ready to be sent.
+struct Prepared<'a> {
+    parts: request::Parts,
+    sender: &'a Sender,
+    handshake: Option<Handshake>,
+    scrubber: Option<Scrubber>,
+    carried: Carried,
+}
+
+impl Exchanges {
+    fn new(mirror: Mirror, way: Way) -> Result<Self, http::Error> {
+        let target = Target::new(&mirror.origin)?;
+        let way = way.to(&mirror.origin);
+        Ok(Self {
+            mirror,
+            switch: Switch::default(),
+            target,
+            way,
+            begun: Cell::default(),
+            proven: Cell::default(),
+        })
+    }
+
+    /// Whether a connection whose upstream is gone may be ended without a word. Before the first request it may
+    /// not: the guest is owed the reason.
+    pub(super) fn may_end(&self) -> bool {
+        self.begun.get() && self.switch.stage() == Stage::Http
+    }
+
+    /// Answers `request`, by the upstream's answer or our own.
+    pub(super) async fn answer(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        progress: Rc<Progress>,
+    ) -> Result<Response<GuestBody>, Abandoned> {
+        let (method, version) = (request.method().clone(), request.version());
+        let subject = self.subject(&request);
+        let ending = match self.pass(request, &progress, &subject).await {
+            Ok(response) => {
+                self.proven.set(true);
+                self.tell(Event::Request { subject, status: response.status() });
+                return Ok(response);
+            }
+            Err(ending) => ending,
+        };
+        self.switch.forget();
+        progress.end_response();
+        match ending {
+            Ending::Denied(refusal) => {
+                let response = deny::response(&refusal, &method, version, progress);
+                self.tell(Event::Denied { subject, refusal });
+                Ok(response)
+            }
+            Ending::Failed(refusal) => {
+                let response = deny::response(&refusal, &method, version, progress);
+                self.tell(Event::Failed { subject, refusal });
+                Ok(response)
+            }
+            Ending::Abandoned(abandoned) => Err(abandoned),
+        }
+    }
+
+    async fn pass(
+        &self,
+        request: Request<Incoming>,
+        progress: &Rc<Progress>,
+        subject: &Subject,
+    ) -> Result<Response<GuestBody>, Ending> {
+        let (parts, body) = request.into_parts();
+        match self.prepare(parts, &body, subject).await {
+            Ok(prepared) => self.forward(prepared, body, progress).await,
+            Err(ending) => {
+                progress.keep_unread(body);
+                Err(ending)
+            }
+        }
+    }
+
+    /// Judges a request and writes it anew; nothing of it has gone anywhere when this fails.
+    async fn prepare(
+        &self,
+        mut parts: request::Parts,
+        body: &Incoming,
+        subject: &Subject,
+    ) -> Result<Prepared<'_>, Ending> {
+        let (sender, peer) = match &self.way {
+            Way::Open { sender, peer } => (sender, peer.as_ref()),
+            // Where nothing goes upstream, why is worth more than what is wrong with the request.
+            Way::Refused(refusal) => return Err(refusal.clone().into()),
+            Way::Gone => return Err(Ending::Failed(self.gone())),
+        };
+        gate::admit(&parts, &self.mirror.origin, &self.mirror.limits).map_err(Refusal::from)?;
+        let mut handshake = Handshake::asked(&parts, body);
+        let scrubber = self.mirror.secrets.scrubber(&self.mirror.origin.host);
+        let length = length(&parts, body);
+        fields::write_request(&mut parts, &self.target, length)
+            .map_err(|_| Refusal::bad_request("the request target cannot be passed on"))?;
+        let carried = self.put_secrets(&mut parts, peer, subject).await?;
+        if let Some(scrubber) = &scrubber {
+            scrubber.request(&mut parts.headers);
+        }
+        if let Some(handshake) = &mut handshake {
+            handshake.ask(&mut parts.headers, scrubber.as_ref());
+            self.switch.ask();
+        }
+        Ok(Prepared { parts, sender, handshake, scrubber, carried })
+    }
+
+    /// Sends a request and writes its answer anew.
+    async fn forward(
+        &self,
+        prepared: Prepared<'_>,
+        body: Incoming,
+        progress: &Rc<Progress>,
+    ) -> Result<Response<GuestBody>, Ending> {
+        let Prepared { parts, sender, handshake, scrubber, carried } = prepared;
+        let method = parts.method.clone();
+        let request = Request::from_parts(parts, RequestBody::new(body, Rc::clone(progress)));
+        let (parts, body) = self.send(sender, request, progress).await?.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            progress.end_response();
+            return self.switch_protocols(handshake, parts, scrubber);
+        }
+        self.switch.forget();
+        let answer = Answer { parts, body, method, progress: Rc::clone(progress) };
+        match scrubber {
+            None => Ok(answer.pass()),
+            Some(scrubber) => Ok(answer.scrub(scrubber, carried).map_err(Ending::Failed)?),
+        }
+    }
+
+    /// Refuses a placeholder where it may not be, and makes the others secrets where the peer is proven.
+    async fn put_secrets(
+        &self,
+        parts: &mut request::Parts,
+        peer: Option<&VerifiedPeer>,
+        subject: &Subject,
+    ) -> Result<Carried, Ending> {
+        let Mirror { origin, secrets, .. } = &self.mirror;
+        if let Some(misplaced) = secrets.misplaced(origin, parts, peer) {
+            return Err(Refusal::denied(misplaced_text(&misplaced, origin)).into());
+        }
+        let Some(peer) = peer else { return Ok(Carried::Nothing) };
+        let injections = secrets.injector(peer).inject(parts).map_err(|e| Refusal::denied(e.to_string()))?;
+        if injections.is_empty() {
+            return Ok(Carried::Nothing);
+        }
+        let unrecorded = || {
+            let text = "the audit trail cannot be written, so no secret is sent";
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error", text)
+        };
+        if !(self.mirror.can_record)() {
+            return Err(unrecorded().into());
+        }
+        let hold = Hold::default();
+        for Injection { secret, place } in injections {
+            self.tell(Event::Injected { subject: subject.clone(), secret, place, hold: hold.clone() });
+        }
+        if hold.released().await { Ok(Carried::Secret) } else { Err(unrecorded().into()) }
+    }
+
+    /// Sends `request` and waits for the head of its answer, however long that takes.
+    async fn send(
+        &self,
+        sender: &Sender,
+        request: Request<RequestBody>,
+        progress: &Progress,
+    ) -> Result<Response<Incoming>, Ending> {
+        let sent = match sender {
+            Sender::H1(sender) => {
+                // A closed connection shows here; try_send below gives the request back.
+                let _ = poll_fn(|cx| sender.borrow_mut().poll_ready(cx)).await;
+                let sending = sender.borrow_mut().try_send_request(request);
+                sending.await
+            }
+            Sender::H2(sender) => sender.clone().try_send_request(request).await,
+        };
+        sent.map_err(|mut failed| {
+            let sent = if failed.take_message().is_some() { Sent::No } else { Sent::Perhaps };
+            if sent == Sent::No && self.proven.get() {
+                return Ending::unprocessed();
+            }
+            blame::ending(&failed.into_error(), &self.mirror.origin.host, progress)
+        })
+    }
+
+    fn gone(&self) -> Refusal {
+        blame::gone(&self.mirror.origin.host)
+    }
+
+    /// Agrees to an upgrade that was asked for and is rightly answered; the connection does the rest.
+    fn switch_protocols(
+        &self,
+        handshake: Option<Handshake>,
+        mut parts: response::Parts,
+        scrubber: Option<Scrubber>,
+    ) -> Result<Response<GuestBody>, Ending> {
+        let Some(handshake) = handshake.filter(|asked| asked.is_answered_by(&parts.headers)) else {
+            return Err(Ending::Failed(Refusal::bad_gateway(
+                "http_upgrade_failed",
+                format!("{} switched to a protocol that was not asked for", self.mirror.origin.host),
+            )));
+        };
+        fields::write_response(&mut parts.headers);
+        if let Some(scrubber) = &scrubber {
+            scrubber.headers(&mut parts.headers);
+            parts.extensions.clear();
+        }
+        handshake.confirm(&mut parts.headers);
+        self.switch.agree(scrubber.map(|scrubber| scrubber.body()));
+        Ok(Response::from_parts(parts, GuestBody::empty()))
+    }
+
+    fn subject(&self, request: &Request<Incoming>) -> Subject {
+        let path = request.uri().path_and_query().map_or("", |path| path.as_str());
+        let path = cut(path, self.mirror.limits.quoted_text).to_owned();
+        Subject { method: request.method().clone(), path }
+    }
+
+    fn tell(&self, event: Event) {
+        (self.mirror.events)(event);
+    }
+}
+
+fn misplaced_text(Misplaced { secret, place }: &Misplaced, origin: &Origin) -> String {
+    let way = match origin.scheme {
+        Scheme::Https => format!("allow it with --secret {secret}@{}", origin.authority()),
+        Scheme::Http => "secrets go over HTTPS only".to_owned(),
+    };
+    format!("the placeholder of secret {secret} ({place}) may not go to {origin}; {way}")
+}
+
+fn length(parts: &request::Parts, body: &Incoming) -> Length {
+    let announced = parts.headers.contains_key(CONTENT_LENGTH);
+    if body.is_end_stream() {
+        return if announced { Length::Exact(0) } else { Length::NoBody };
+    }
+    body.size_hint().exact().map_or(Length::Unknown, Length::Exact)
+}

@@ -1,0 +1,327 @@
+//! What a frame of the guest is: Ethernet, ARP, IPv4, IPv6, TCP and UDP headers, parsed once.
+//!
+//! Not a place for decisions about flows: a parser here either yields a value that holds all it promises, or
+//! the reason why the frame is dropped. No parser panics, allocates, or reads past what lengths allow.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::checksum;
+use super::counters::Drop;
+
+/// Length of an Ethernet header without a VLAN tag, octets.
+pub(super) const ETHERNET: usize = 14;
+/// Length of the fixed IPv4 header, octets; RFC 791 §3.1.
+pub(super) const IPV4: usize = 20;
+/// Length of the IPv6 header, octets; RFC 8200 §3.
+pub(super) const IPV6: usize = 40;
+/// Length of a TCP header without options, octets; RFC 9293 §3.1.
+pub(super) const TCP: usize = 20;
+/// Length of a UDP header, octets; RFC 768.
+pub(super) const UDP: usize = 8;
+
+pub(super) const ETHERTYPE_IPV4: u16 = 0x0800;
+pub(super) const ETHERTYPE_ARP: u16 = 0x0806;
+pub(super) const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// IEEE 802.1Q and 802.1ad tags.
+const ETHERTYPE_VLAN: [u16; 2] = [0x8100, 0x88a8];
+
+pub(super) const PROTOCOL_ICMP: u8 = 1;
+pub(super) const PROTOCOL_TCP: u8 = 6;
+pub(super) const PROTOCOL_UDP: u8 = 17;
+pub(super) const PROTOCOL_ICMPV6: u8 = 58;
+/// IPv6 extension headers a guest may send; none of them is followed. RFC 8200 §4.
+const EXTENSION_HEADERS: [u8; 4] = [0, 43, 51, 60];
+const FRAGMENT_HEADER: u8 = 44;
+
+/// Who may be on the two ends of the cable.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    pub(super) guest_mac: [u8; 6],
+    pub(super) gateway_mac: [u8; 6],
+    pub(super) guest_v4: Ipv4Addr,
+    pub(super) guest_v6: Ipv6Addr,
+}
+
+/// Whether the checksums of TCP, UDP and ICMP are ours to verify.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Checksums {
+    Verify,
+    /// The link vouches for TCP and UDP, whose checksum may be partial; ICMP is always whole.
+    TrustTransport,
+}
+
+/// A frame that passed the first door: it comes from the guest and is of a kind we speak.
+#[derive(Debug)]
+pub(super) enum Inbound<'a> {
+    Arp(Arp),
+    Ip(Packet<'a>),
+}
+
+/// An ARP request; RFC 826.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Arp {
+    /// Unspecified in a probe; RFC 5227.
+    pub(super) sender: Ipv4Addr,
+    pub(super) target: Ipv4Addr,
+}
+
+/// An IP packet whose lengths agree and whose source is the guest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packet<'a> {
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    pub(super) protocol: u8,
+    pub(super) hop_limit: u8,
+    /// Header and payload, without what Ethernet padded.
+    pub(super) bytes: &'a [u8],
+    pub(super) payload: &'a [u8],
+}
+
+impl Packet<'_> {
+    /// Whether the checksum of a transport that sums a pseudo-header is right.
+    fn transport_sum_is_right(&self) -> bool {
+        let len = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
+        let pseudo = checksum::pseudo(self.source, self.destination, self.protocol, len);
+        checksum::fold(pseudo.wrapping_add(checksum::sum(self.payload))) == 0xffff
+    }
+}
+
+/// Parses a frame up to the end of its IP header.
+///
+/// # Errors
+/// Why the frame is dropped.
+pub(super) fn parse<'a>(frame: &'a [u8], ends: &Ends) -> Result<Inbound<'a>, Drop> {
+    let (destination, rest) = frame.split_first_chunk::<6>().ok_or(Drop::Runt)?;
+    let (source, rest) = rest.split_first_chunk::<6>().ok_or(Drop::Runt)?;
+    let (kind, body) = rest.split_first_chunk::<2>().ok_or(Drop::Runt)?;
+    if *source != ends.guest_mac {
+        return Err(Drop::SourceMac);
+    }
+    let [first, ..] = *destination;
+    let group = first & 1 == 1;
+    if !group && *destination != ends.gateway_mac {
+        return Err(Drop::DestinationMac);
+    }
+    match u16::from_be_bytes(*kind) {
+        ETHERTYPE_ARP => arp(body, ends).map(Inbound::Arp),
+        ETHERTYPE_IPV4 => ipv4(body, ends).map(Inbound::Ip),
+        ETHERTYPE_IPV6 => ipv6(body, ends).map(Inbound::Ip),
+        tag if ETHERTYPE_VLAN.contains(&tag) => Err(Drop::Vlan),
+        _ => Err(Drop::EtherType),
+    }
+}
+
+fn arp(body: &[u8], ends: &Ends) -> Result<Arp, Drop> {
+    // Ethernet and IPv4, lengths 6 and 4, request.
+    const REQUEST: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 1];
+    let (head, rest) = body.split_first_chunk::<8>().ok_or(Drop::Runt)?;
+    let (sender_mac, rest) = rest.split_first_chunk::<6>().ok_or(Drop::Runt)?;
+    let (sender, rest) = rest.split_first_chunk::<4>().ok_or(Drop::Runt)?;
+    let (_, rest) = rest.split_first_chunk::<6>().ok_or(Drop::Runt)?;
+    let (target, _) = rest.split_first_chunk::<4>().ok_or(Drop::Runt)?;
+    if *head != REQUEST {
+        return Err(Drop::Malformed);
+    }
+    let sender = Ipv4Addr::from(*sender);
+    if *sender_mac != ends.guest_mac {
+        return Err(Drop::SourceMac);
+    }
+    if sender != ends.guest_v4 && !sender.is_unspecified() {
+        return Err(Drop::SourceIp);
+    }
+    Ok(Arp { sender, target: Ipv4Addr::from(*target) })
+}
+
+fn ipv4<'a>(body: &'a [u8], ends: &Ends) -> Result<Packet<'a>, Drop> {
+    let (header, _) = body.split_first_chunk::<IPV4>().ok_or(Drop::Runt)?;
+    let [version, _, l0, l1, _, _, f0, f1, hop_limit, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+        *header;
+    match version {
+        0x45 => {}
+        0x46..=0x4f => return Err(Drop::IpOptions),
+        _ => return Err(Drop::Malformed),
+    }
+    let total = usize::from(u16::from_be_bytes([l0, l1]));
+    let bytes = body.get(..total).ok_or(Drop::Malformed)?;
+    let payload = bytes.get(IPV4..).ok_or(Drop::Malformed)?;
+    if checksum::fold(checksum::sum(header)) != 0xffff {
+        return Err(Drop::Checksum);
+    }
+    let source = Ipv4Addr::new(s0, s1, s2, s3);
+    if source != ends.guest_v4 {
+        return Err(Drop::SourceIp);
+    }
+    // All but "reserved" and "don't fragment": more fragments, or an offset. RFC 791 §3.1.
+    if u16::from_be_bytes([f0, f1]) & 0x3fff != 0 {
+        return Err(Drop::Fragment);
+    }
+    let destination = IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3));
+    Ok(Packet { source: IpAddr::V4(source), destination, protocol, hop_limit, bytes, payload })
+}
+
+fn ipv6<'a>(body: &'a [u8], ends: &Ends) -> Result<Packet<'a>, Drop> {
+    let (head, rest) = body.split_first_chunk::<8>().ok_or(Drop::Runt)?;
+    let (source, rest) = rest.split_first_chunk::<16>().ok_or(Drop::Runt)?;
+    let (destination, rest) = rest.split_first_chunk::<16>().ok_or(Drop::Runt)?;
+    let [version, _, _, _, l0, l1, protocol, hop_limit] = *head;
+    if version >> 4 != 6 {
+        return Err(Drop::Malformed);
+    }
+    let len = usize::from(u16::from_be_bytes([l0, l1]));
+    let payload = rest.get(..len).ok_or(Drop::Malformed)?;
+    let bytes = body.get(..IPV6 + len).ok_or(Drop::Malformed)?;
+    let source = Ipv6Addr::from(*source);
+    // A host speaks NDP from its link-local address too, and from none while it checks its own for duplicates.
+    let ndp = protocol == PROTOCOL_ICMPV6 && (source.is_unicast_link_local() || source.is_unspecified());
+    if source != ends.guest_v6 && !ndp {
+        return Err(Drop::SourceIp);
+    }
+    match protocol {
+        FRAGMENT_HEADER => return Err(Drop::Fragment),
+        extension if EXTENSION_HEADERS.contains(&extension) => return Err(Drop::IpOptions),
+        _ => {}
+    }
+    let destination = IpAddr::V6(Ipv6Addr::from(*destination));
+    Ok(Packet { source: IpAddr::V6(source), destination, protocol, hop_limit, bytes, payload })
+}
+
+/// The header of a TCP segment; RFC 9293 §3.1.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Segment {
+    pub(super) source_port: u16,
+    pub(super) destination_port: u16,
+    pub(super) sequence: u32,
+    pub(super) acknowledgment: u32,
+    pub(super) flags: Flags,
+    pub(super) window: u16,
+    /// Header with options, octets.
+    pub(super) header: usize,
+    /// Payload, octets.
+    pub(super) payload: u32,
+}
+
+impl Segment {
+    /// The sequence space the segment takes, SYN and FIN counted.
+    pub(super) fn space(&self) -> u32 {
+        self.payload + u32::from(self.flags.syn()) + u32::from(self.flags.fin())
+    }
+}
+
+/// The control bits of a TCP segment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Flags(pub(super) u8);
+
+impl Flags {
+    pub(super) const FIN: u8 = 0x01;
+    pub(super) const SYN: u8 = 0x02;
+    pub(super) const RST: u8 = 0x04;
+    pub(super) const ACK: u8 = 0x10;
+
+    pub(super) fn fin(self) -> bool {
+        self.0 & Self::FIN != 0
+    }
+
+    pub(super) fn syn(self) -> bool {
+        self.0 & Self::SYN != 0
+    }
+
+    pub(super) fn rst(self) -> bool {
+        self.0 & Self::RST != 0
+    }
+
+    pub(super) fn ack(self) -> bool {
+        self.0 & Self::ACK != 0
+    }
+}
+
+/// Parses the TCP header of a packet.
+///
+/// # Errors
+/// Why the packet is dropped.
+pub(super) fn tcp(packet: &Packet<'_>, checksums: Checksums) -> Result<Segment, Drop> {
+    let segment = tcp_header(packet.payload).ok_or(Drop::Malformed)?;
+    if segment.source_port == 0 || segment.destination_port == 0 {
+        return Err(Drop::Malformed);
+    }
+    if checksums == Checksums::Verify && !packet.transport_sum_is_right() {
+        return Err(Drop::Checksum);
+    }
+    Ok(segment)
+}
+
+/// The TCP header at the start of `bytes`, if its lengths agree.
+pub(super) fn tcp_header(bytes: &[u8]) -> Option<Segment> {
+    let (header, _) = bytes.split_first_chunk::<TCP>()?;
+    let [s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, offset, flags, w0, w1, ..] = *header;
+    let header = usize::from(offset >> 4) * 4;
+    let payload = bytes.len().checked_sub(header)?;
+    if header < TCP {
+        return None;
+    }
+    Some(Segment {
+        source_port: u16::from_be_bytes([s0, s1]),
+        destination_port: u16::from_be_bytes([d0, d1]),
+        sequence: u32::from_be_bytes([q0, q1, q2, q3]),
+        acknowledgment: u32::from_be_bytes([a0, a1, a2, a3]),
+        flags: Flags(flags),
+        window: u16::from_be_bytes([w0, w1]),
+        header,
+        payload: u32::try_from(payload).ok()?,
+    })
+}
+
+/// A UDP datagram; RFC 768.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Udp<'a> {
+    pub(super) source_port: u16,
+    pub(super) destination_port: u16,
+    pub(super) payload: &'a [u8],
+}
+
+/// Parses the UDP header of a packet.
+///
+/// # Errors
+/// Why the packet is dropped.
+pub(super) fn udp<'a>(packet: &Packet<'a>, checksums: Checksums) -> Result<Udp<'a>, Drop> {
+    let (header, _) = packet.payload.split_first_chunk::<UDP>().ok_or(Drop::Malformed)?;
+    let [s0, s1, d0, d1, l0, l1, c0, c1] = *header;
+    let len = usize::from(u16::from_be_bytes([l0, l1]));
+    let payload = packet.payload.get(UDP..len).ok_or(Drop::Malformed)?;
+    // No checksum at all is legal in IPv4 and, but for tunnels, not in IPv6; RFC 8200 §8.1.
+    let absent = [c0, c1] == [0, 0] && packet.source.is_ipv4();
+    if checksums == Checksums::Verify && !absent && !packet.transport_sum_is_right() {
+        return Err(Drop::Checksum);
+    }
+    let source_port = u16::from_be_bytes([s0, s1]);
+    let destination_port = u16::from_be_bytes([d0, d1]);
+    if source_port == 0 || destination_port == 0 {
+        return Err(Drop::Malformed);
+    }
+    Ok(Udp { source_port, destination_port, payload })
+}
+
+/// Type, code, the 32 bits after the checksum, and the rest of an ICMP or ICMPv6 message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Icmp<'a> {
+    pub(super) kind: u8,
+    pub(super) code: u8,
+    pub(super) word: [u8; 4],
+    pub(super) rest: &'a [u8],
+}
+
+/// Parses an ICMP or ICMPv6 message, whose checksum is always verified: no offload covers it.
+///
+/// # Errors
+/// Why the packet is dropped.
+pub(super) fn icmp<'a>(packet: &Packet<'a>) -> Result<Icmp<'a>, Drop> {
+    let (header, rest) = packet.payload.split_first_chunk::<8>().ok_or(Drop::Malformed)?;
+    let [kind, code, _, _, w0, w1, w2, w3] = *header;
+    let right = match packet.source {
+        IpAddr::V4(_) => checksum::fold(checksum::sum(packet.payload)) == 0xffff,
+        IpAddr::V6(_) => packet.transport_sum_is_right(),
+    };
+    if !right {
+        return Err(Drop::Checksum);
+    }
+    Ok(Icmp { kind, code, word: [w0, w1, w2, w3], rest })
+}

@@ -1,0 +1,267 @@
+//! One TCP flow: what its guest and its handle want of it, and what either may do now.
+//!
+//! Not the protocol, which is smoltcp's, and not the table. A flow never looks at another: its cost does not
+//! grow with their number.
+
+use std::io;
+use std::task::{Poll, Waker};
+
+use smoltcp::socket::tcp::State;
+use smoltcp::time::{Duration, Instant};
+
+use super::egress::Sent;
+use super::rings::Rings;
+use super::syn::Syn;
+use super::table::Key;
+use super::timers::Timer;
+
+/// A flow, from its SYN until its handle is gone and the guest has had what is due to it.
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) key: Key,
+    pub(super) phase: Phase,
+    pub(super) intent: Intent,
+    pub(super) owner: Owner,
+    /// In the list of flows to serve.
+    pub(super) dirty: bool,
+    /// Woken when there is something to read, or when a held SYN is cancelled.
+    pub(super) reader: Option<Waker>,
+    pub(super) writer: Option<Waker>,
+    pub(super) timer: Timer,
+    pub(super) patience: Option<Patience>,
+    /// Set while our FIN is in flight and no timer of smoltcp watches it.
+    pub(super) lone_fin: Option<LoneFin>,
+    /// Payload octets the guest takes in one segment.
+    pub(super) mss: u16,
+    pub(super) sent: Sent,
+}
+
+/// How far a flow has come.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Waiting for a verdict.
+    Held(Syn),
+    /// Allowed; its SYN is fed to a socket when the flow is served.
+    Accepted(Syn),
+    /// Denied; an RST goes out when the flow is served.
+    Refused(Syn),
+    /// In the hands of a socket.
+    Open(Rings),
+    /// Closed both ways, remembered by a tombstone; what the guest sent last is still to be read.
+    Unread(Rings),
+    /// Over.
+    Ended(End),
+}
+
+/// How a flow ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum End {
+    /// Both sides said FIN and had it acknowledged.
+    Clean,
+    /// Either side reset it, or the link ended.
+    Reset,
+}
+
+/// What the handle wants of our direction.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Intent {
+    /// There may be more to send.
+    Send,
+    /// FIN after what is queued.
+    Finish,
+    /// RST at once.
+    Abort,
+}
+
+/// What came of lending a ring.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Filled {
+    pub(super) octets: usize,
+    /// How much of the ring was never used before, octets.
+    pub(super) touched: usize,
+}
+
+/// Who waits for a flow's events.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Owner {
+    /// An `Incoming` or a `TcpStream`.
+    Handle,
+    /// Nobody: what is queued is drained, what comes is thrown away.
+    Nobody,
+}
+
+/// Until when the guest has to move.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub(super) until: Instant,
+    /// Octets queued when the guest moved last.
+    pub(super) queued: usize,
+}
+
+/// When a FIN is sent again that nothing else would.
+///
+/// smoltcp 0.14 turns its retransmission timer off for a fast retransmit, and then has nothing to send if the
+/// FIN alone is in flight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LoneFin {
+    pub(super) at: Instant,
+    pub(super) interval: Duration,
+}
+
+impl LoneFin {
+    /// The least and the most RFC 6298 lets pass between retransmissions.
+    const FIRST: Duration = Duration::from_secs(1);
+    const MOST: Duration = Duration::from_secs(60);
+
+    pub(super) fn first(now: Instant) -> Self {
+        Self { at: now + Self::FIRST, interval: Self::FIRST }
+    }
+
+    pub(super) fn next(self, now: Instant) -> Self {
+        let interval = Self::MOST.min(self.interval * 2);
+        Self { at: now + interval, interval }
+    }
+}
+
+/// A flow's writer is woken when this part of its ring is free: small gaps would cost a wake each.
+const WRITABLE_PART: usize = 4;
+
+impl Flow {
+    pub(super) fn held(key: Key, syn: Syn, mss: u16) -> Self {
+        Self {
+            key,
+            phase: Phase::Held(syn),
+            intent: Intent::Send,
+            owner: Owner::Handle,
+            dirty: false,
+            reader: None,
+            writer: None,
+            timer: Timer::default(),
+            patience: None,
+            lone_fin: None,
+            mss,
+            sent: Sent::default(),
+        }
+    }
+
+    /// Lends the received octets that lie in one piece; `f` says how many it took.
+    ///
+    /// Ready with 0 at the end of the guest's stream, where `f` is not called.
+    pub(super) fn poll_drain(
+        &mut self,
+        waker: &Waker,
+        f: impl FnOnce(&[u8]) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let rings = match &mut self.phase {
+            Phase::Open(rings) | Phase::Unread(rings) => rings,
+            Phase::Held(_) | Phase::Accepted(_) => return self.wait_to_read(waker),
+            Phase::Ended(End::Clean) => return Poll::Ready(Ok(0)),
+            Phase::Ended(End::Reset) | Phase::Refused(_) => return Poll::Ready(Err(reset())),
+        };
+        let socket = rings.socket_mut();
+        if !socket.can_recv() {
+            return if finished(socket.state()) { Poll::Ready(Ok(0)) } else { self.wait_to_read(waker) };
+        }
+        let taken = socket.recv(|octets| match f(octets) {
+            Ok(taken) => (taken.min(octets.len()), Ok(taken.min(octets.len()))),
+            Err(e) => (0, Err(e)),
+        });
+        Poll::Ready(taken.unwrap_or_else(|_| Err(reset())))
+    }
+
+    /// Lends the free octets that lie in one piece; `f` says how many it filled.
+    pub(super) fn poll_fill(
+        &mut self,
+        waker: &Waker,
+        f: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+    ) -> Poll<io::Result<Filled>> {
+        if self.intent != Intent::Send {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let rings = match &mut self.phase {
+            Phase::Open(rings) => rings,
+            Phase::Held(_) | Phase::Accepted(_) => return self.wait_to_write(waker),
+            Phase::Unread(_) | Phase::Ended(End::Clean) => {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            Phase::Ended(End::Reset) | Phase::Refused(_) => return Poll::Ready(Err(reset())),
+        };
+        let socket = rings.socket_mut();
+        if !socket.may_send() {
+            if socket.state() == State::SynReceived {
+                return self.wait_to_write(waker);
+            }
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if !socket.can_send() {
+            return self.wait_to_write(waker);
+        }
+        let before = socket.send_queue();
+        let filled = socket.send(|octets| {
+            let room = octets.len();
+            match f(octets) {
+                Ok(filled) => (filled.min(room), Ok(filled.min(room))),
+                Err(e) => (0, Err(e)),
+            }
+        });
+        let filled = filled.unwrap_or_else(|_| Err(reset()));
+        Poll::Ready(filled.map(|octets| Filled { octets, touched: rings.wrote(octets, before) }))
+    }
+
+    fn wait_to_read<T>(&mut self, waker: &Waker) -> Poll<T> {
+        keep(&mut self.reader, waker);
+        Poll::Pending
+    }
+
+    fn wait_to_write<T>(&mut self, waker: &Waker) -> Poll<T> {
+        keep(&mut self.writer, waker);
+        Poll::Pending
+    }
+
+    /// Moves the wakers of what has become possible into `woken`.
+    pub(super) fn wake(&mut self, woken: &mut Vec<Waker>) {
+        let (readable, writable) = match &self.phase {
+            Phase::Held(_) | Phase::Accepted(_) => (false, false),
+            Phase::Refused(_) | Phase::Unread(_) | Phase::Ended(_) => (true, true),
+            Phase::Open(rings) => {
+                let socket = rings.socket();
+                let state = socket.state();
+                let free = socket.send_capacity() - socket.send_queue();
+                let roomy = free >= socket.send_capacity() / WRITABLE_PART;
+                let may_not = !socket.may_send() && state != State::SynReceived;
+                (socket.can_recv() || finished(state), may_not || (socket.may_send() && roomy))
+            }
+        };
+        if readable {
+            woken.extend(self.reader.take());
+        }
+        if writable {
+            woken.extend(self.writer.take());
+        }
+    }
+}
+
+/// Keeps a waker for later, without a clone if it is the one that is kept.
+pub(super) fn keep(slot: &mut Option<Waker>, waker: &Waker) {
+    match slot {
+        Some(kept) => kept.clone_from(waker),
+        None => *slot = Some(waker.clone()),
+    }
+}
+
+/// Whether the guest has said FIN, so that nothing more will come once the ring is empty.
+fn finished(state: State) -> bool {
+    match state {
+        State::CloseWait | State::LastAck | State::Closing | State::TimeWait | State::Closed => true,
+        State::Listen
+        | State::SynSent
+        | State::SynReceived
+        | State::Established
+        | State::FinWait1
+        | State::FinWait2 => false,
+    }
+}
+
+pub(super) fn reset() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
+}

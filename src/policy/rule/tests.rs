@@ -1,0 +1,102 @@
+//! What may stand in a rule, and what may not.
+
+use super::*;
+
+fn rule(text: &str) -> Result<AllowRule, RuleError> {
+    AllowRule::parse(text, RuleSource::Flag(text.to_owned()))
+}
+
+fn name(text: &str) -> HostName {
+    HostName::parse(text).unwrap()
+}
+
+#[test]
+fn a_rule_without_a_port_means_80_and_443() {
+    let rule = rule("Pypi.org.").unwrap();
+    let reached: Vec<u16> = (1..=u16::MAX).filter(|port| rule.reaches(&name("pypi.org"), *port)).collect();
+    assert_eq!(reached, [80, 443]);
+    assert!(!rule.reaches(&name("a.pypi.org"), 443));
+}
+
+#[test]
+fn a_rule_with_a_port_means_that_port_alone() {
+    let rule = rule("*.example.com:22").unwrap();
+    assert!(rule.reaches(&name("a.b.example.com"), 22));
+    assert!(!rule.reaches(&name("a.example.com"), 443) && !rule.reaches(&name("example.com"), 22));
+}
+
+#[test]
+fn the_alias_is_opened_by_its_full_name_only() {
+    let alias = name(HOST_ALIAS);
+    assert!(rule("host.portcullis.internal:8080").unwrap().reaches(&alias, 8080));
+    assert!(!rule("*.portcullis.internal:8080").unwrap().reaches(&alias, 8080));
+    assert!(!rule("*.internal").unwrap().names(&alias));
+}
+
+#[test]
+fn what_is_no_rule_says_what_to_write() {
+    let table = [
+        ("10.0.0.1", RuleError::Address),
+        ("10.0.0.1:80", RuleError::Address),
+        ("10.0.0.0/8", RuleError::Address),
+        ("::1", RuleError::Address),
+        ("[::1]", RuleError::Address),
+        ("[::1]:443", RuleError::Address),
+        ("127.1", RuleError::Address),
+        ("0x7f000001", RuleError::Address),
+        ("*", RuleError::AnyHost),
+        ("*:443", RuleError::AnyHost),
+        ("https://pypi.org", RuleError::Url),
+        ("host.portcullis.internal", RuleError::AliasPort),
+        ("localhost", RuleError::Localhost),
+        ("app.localhost:3000", RuleError::Localhost),
+        ("pypi.org:53", RuleError::Dns),
+        ("", RuleError::Host(NameError::Empty)),
+        ("a.*.com", RuleError::Host(NameError::Wildcard)),
+        ("pypi.org/simple", RuleError::Host(NameError::Label)),
+        ("pypi.org:", RuleError::Host(NameError::Port)),
+        ("pypi.org:0", RuleError::Host(NameError::Port)),
+        ("pypi.org:65536", RuleError::Host(NameError::Port)),
+        ("pypi.org:+80", RuleError::Host(NameError::Port)),
+        ("pypi.org:http", RuleError::Host(NameError::Port)),
+        ("pypi.org:80:443", RuleError::Host(NameError::Port)),
+    ];
+    for (text, error) in table {
+        assert_eq!(rule(text).err(), Some(error), "{text}");
+    }
+}
+
+#[test]
+fn connect_to_takes_a_name_and_an_address() {
+    let to = ConnectTo::parse("api.example.com:443:127.0.0.1:8443").unwrap();
+    assert_eq!((to.host, to.port), (name("api.example.com"), 443));
+    assert_eq!(to.to, "127.0.0.1:8443".parse().unwrap());
+    let to = ConnectTo::parse("api.example.com:443:[::1]:8443").unwrap();
+    assert_eq!(to.to, "[::1]:8443".parse().unwrap());
+    for text in [
+        "api.example.com",
+        "api.example.com:443",
+        "api.example.com:443:127.0.0.1",
+        "api.example.com:443:localhost:1",
+        "api.example.com:443:127.0.0.1:0",
+        "api.example.com:443:::1:8443",
+        "api.example.com::127.0.0.1:1",
+        "10.0.0.1:443:127.0.0.1:1",
+        "*.example.com:443:127.0.0.1:1",
+        "host.portcullis.internal:443:127.0.0.1:1",
+        "localhost:443:127.0.0.1:1",
+    ] {
+        assert!(ConnectTo::parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn patterns_overlap_where_one_name_is_meant_by_both() {
+    let overlaps = |one: &str, other: &str| {
+        overlap(&HostPattern::parse(one).unwrap(), &HostPattern::parse(other).unwrap())
+    };
+    assert!(overlaps("a.example", "a.example") && overlaps("a.b.example", "*.example"));
+    assert!(overlaps("*.b.example", "*.example") && overlaps("*.example", "*.b.example"));
+    assert!(!overlaps("a.example", "b.example") && !overlaps("b.example", "*.b.example"));
+    assert!(!overlaps("*.a.example", "*.b.example"));
+}

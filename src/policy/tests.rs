@@ -1,0 +1,285 @@
+//! Verdicts, at every point where one is asked for.
+
+use std::time::Duration;
+
+use super::*;
+use crate::dns::{Family, Gateways, MappedPrefix};
+use crate::limits::Limits;
+use crate::name::{HOST_ALIAS, Scheme};
+
+const PUBLIC: &str = "93.184.216.34";
+
+fn name(text: &str) -> HostName {
+    HostName::parse(text).unwrap()
+}
+
+fn policy(allow: &[&str], connect_to: &[&str]) -> Policy {
+    let mut builder = Policy::builder();
+    for text in allow {
+        builder = builder.allow(AllowRule::parse(text, RuleSource::Flag((*text).to_owned())).unwrap());
+    }
+    for text in connect_to {
+        builder = builder.connect_to(ConnectTo::parse(text).unwrap());
+    }
+    builder.build()
+}
+
+fn origin(text: &str, port: u16) -> Origin {
+    let scheme = if port == 80 { Scheme::Http } else { Scheme::Https };
+    Origin { scheme, host: name(text), port }
+}
+
+fn names() -> Names {
+    let gateways = Gateways { v4: Ipv4Addr::new(172, 16, 0, 1), v6: "fd7a::1".parse().unwrap() };
+    Names::new(Arc::new(Limits::default()), gateways, MappedPrefix::from_random([7; 7]))
+}
+
+fn start() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn denial<T: std::fmt::Debug>(verdict: Verdict<T>) -> Denial {
+    match verdict {
+        Verdict::Deny(denial) => denial,
+        Verdict::Allow(proof) => panic!("allowed: {proof:?}"),
+    }
+}
+
+fn refused(at_syn: AtSyn) -> Denial {
+    match at_syn {
+        AtSyn::Refuse(denial) => denial,
+        AtSyn::Sniff | AtSyn::DialFirst { .. } => panic!("not refused: {at_syn:?}"),
+    }
+}
+
+fn dialled(at_syn: AtSyn) -> (Vec<SocketAddr>, Vec<String>) {
+    match at_syn {
+        AtSyn::DialFirst { permits, names } => (
+            permits.iter().map(Permit::addr).collect(),
+            names.iter().map(|name| format!("{} by {}", name.host(), name.rule())).collect(),
+        ),
+        AtSyn::Sniff | AtSyn::Refuse(_) => panic!("not dialled: {at_syn:?}"),
+    }
+}
+
+#[test]
+fn names_are_allowed_by_the_rules_and_by_nothing_else() {
+    let policy = policy(
+        &["pypi.org", "*.pythonhosted.org:443", "git.example:22", "host.portcullis.internal:8080"],
+        &[],
+    );
+    let table = [
+        ("pypi.org", 443, true),
+        ("pypi.org", 80, true),
+        ("pypi.org", 8443, false),
+        ("a.pypi.org", 443, false),
+        ("evilpypi.org", 443, false),
+        ("files.pythonhosted.org", 443, true),
+        ("a.b.pythonhosted.org", 443, true),
+        ("files.pythonhosted.org", 80, false),
+        ("pythonhosted.org", 443, false),
+        ("git.example", 22, true),
+        ("git.example", 443, false),
+        (HOST_ALIAS, 8080, true),
+        (HOST_ALIAS, 443, false),
+        ("other.example", 443, false),
+    ];
+    for (host, port, allowed) in table {
+        let verdict = policy.at_name(&origin(host, port));
+        assert_eq!(matches!(verdict, Verdict::Allow(_)), allowed, "{host}:{port}");
+    }
+}
+
+#[test]
+fn nothing_is_allowed_without_a_rule() {
+    let policy = policy(&[], &["api.example:443:127.0.0.1:8443"]);
+    assert_eq!(denial(policy.at_name(&origin("pypi.org", 443))).reason, Reason::NoRule);
+    assert_eq!(denial(policy.at_name(&origin("api.example", 443))).reason, Reason::NoRule);
+}
+
+#[test]
+fn a_permit_names_the_rule_that_gave_it() {
+    let rule = AllowRule::for_secret(HostPattern::parse("api.example").unwrap(), 443, "TOKEN");
+    let file = RuleSource::File { index: 2, text: "*.example".to_owned() };
+    let policy = Policy::builder().allow(rule).allow(AllowRule::parse("*.example", file).unwrap()).build();
+    let rule_of = |host, port| policy.at_name(&origin(host, port)).into_result().unwrap().rule().to_string();
+    assert_eq!(rule_of("api.example", 443), "secret TOKEN");
+    assert_eq!(rule_of("api.example", 80), "[net] allow[2] \"*.example\"");
+}
+
+#[test]
+fn a_denial_says_which_flag_would_allow_it() {
+    let policy = policy(&["git.example:22"], &[]);
+    let table = [
+        ("other.example", 443, "--allow other.example", "no rule allows it", "default"),
+        ("other.example", 80, "--allow other.example", "no rule allows it", "default"),
+        ("other.example", 8443, "--allow other.example:8443", "no rule allows it", "default"),
+        (
+            "git.example",
+            443,
+            "--allow git.example",
+            "the host is allowed only at port 22",
+            "--allow git.example:22",
+        ),
+        ("localhost", 80, "--allow host.portcullis.internal:80", "no rule allows it", "default"),
+        (
+            HOST_ALIAS,
+            443,
+            "--allow host.portcullis.internal:443",
+            "this machine's loopback is closed at that port",
+            "default",
+        ),
+    ];
+    for (host, port, hint, reason, rule) in table {
+        let denial = denial(policy.at_name(&origin(host, port)));
+        assert_eq!(
+            (denial.hint.as_str(), denial.reason.to_string().as_str(), denial.rule.as_str()),
+            (hint, reason, rule)
+        );
+        assert_eq!(denial.target, format!("{host}:{port}"));
+        assert!(!denial.to_string().contains('\n'));
+    }
+}
+
+#[test]
+fn special_use_addresses_get_no_permit_under_any_name() {
+    let policy = policy(&["api.example"], &[]);
+    let name = policy.at_name(&origin("api.example", 443)).into_result().unwrap();
+    for text in
+        ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fd00:ec2::254", "::ffff:8.8.8.8", "198.18.0.1"]
+    {
+        let denial = denial(policy.at_addr(&name, text.parse().unwrap()));
+        assert!(matches!(denial.reason, Reason::SpecialUse { .. }), "{text}");
+        assert!(denial.hint.starts_with("--connect-to api.example:443:"), "{}", denial.hint);
+        assert!(
+            ConnectTo::parse(denial.hint.strip_prefix("--connect-to ").unwrap()).is_ok(),
+            "{}",
+            denial.hint
+        );
+    }
+    let permit = policy.at_addr(&name, PUBLIC.parse().unwrap()).into_result().unwrap();
+    assert_eq!(permit.addr(), SocketAddr::new(PUBLIC.parse().unwrap(), 443));
+    assert_eq!(permit.host(), Some(&"api.example".parse().unwrap()));
+}
+
+#[test]
+fn connect_to_lifts_the_address_check_for_its_name_and_port_alone() {
+    let policy = policy(&["api.example", "other.example"], &["api.example:443:127.0.0.1:8443"]);
+    let at = |host, port, addr: &str| {
+        let name = policy.at_name(&origin(host, port)).into_result().unwrap();
+        policy.at_addr(&name, addr.parse().unwrap()).into_result()
+    };
+    assert_eq!(at("api.example", 443, "127.0.0.1").unwrap().addr(), "127.0.0.1:8443".parse().unwrap());
+    assert!(at("api.example", 443, "127.0.0.2").is_err());
+    assert!(at("api.example", 443, PUBLIC).is_err(), "the operator named the one address");
+    assert!(at("api.example", 80, "127.0.0.1").is_err());
+    assert!(at("other.example", 443, "127.0.0.1").is_err());
+    assert_eq!(policy.connect_to(&name("api.example"), 80), None);
+}
+
+#[test]
+fn the_alias_has_loopback_and_no_other_address() {
+    let policy = policy(&["host.portcullis.internal:443"], &[]);
+    let name = policy.at_name(&origin(HOST_ALIAS, 443)).into_result().unwrap();
+    for (text, allowed) in [("127.0.0.1", true), ("::1", true), ("127.0.0.2", false), (PUBLIC, false)] {
+        assert_eq!(policy.at_addr(&name, text.parse().unwrap()).into_result().is_ok(), allowed, "{text}");
+    }
+}
+
+#[test]
+fn web_ports_are_always_sniffed_so_that_a_denial_can_explain_itself() {
+    let (policy, names) = (policy(&[], &[]), names());
+    for text in ["169.254.169.254:80", "8.8.8.8:443", "172.16.0.1:443", "198.18.0.9:80", "[2001:db8::1]:443"]
+    {
+        let verdict = policy.at_syn(text.parse().unwrap(), &names, start());
+        assert!(matches!(verdict, AtSyn::Sniff), "{text}");
+    }
+}
+
+#[test]
+fn an_opaque_flow_needs_a_live_binding_to_a_name_allowed_at_its_port() {
+    let (policy, mut names, now) = (policy(&["git.example:22", "pypi.org"], &[]), names(), start());
+    let addr: IpAddr = PUBLIC.parse().unwrap();
+    let ssh = SocketAddr::new(addr, 22);
+    assert_eq!(refused(policy.at_syn(ssh, &names, now)).reason, Reason::Unbound);
+
+    names.bind(&name("pypi.org"), &[addr], Duration::ZERO, now);
+    let denial = refused(policy.at_syn(ssh, &names, now));
+    assert_eq!(denial.hint, "--allow pypi.org:22");
+
+    names.bind(&name("git.example"), &[addr], Duration::ZERO, now);
+    let (addrs, by) = dialled(policy.at_syn(ssh, &names, now));
+    assert_eq!(addrs, [ssh]);
+    assert_eq!(by, ["git.example by --allow git.example:22"]);
+    refused(policy.at_syn(SocketAddr::new(addr, 23), &names, now));
+    refused(policy.at_syn("93.184.216.35:22".parse().unwrap(), &names, now));
+    assert_eq!(refused(policy.at_syn(ssh, &names, now + Duration::from_secs(61))).reason, Reason::Unbound);
+}
+
+#[test]
+fn a_binding_never_leads_an_opaque_flow_to_a_special_address() {
+    let (policy, mut names, now) = (policy(&["git.example:22"], &[]), names(), start());
+    let addr: IpAddr = "10.0.0.1".parse().unwrap();
+    names.bind(&name("git.example"), &[addr], Duration::ZERO, now);
+    let denial = refused(policy.at_syn(SocketAddr::new(addr, 22), &names, now));
+    assert!(matches!(denial.reason, Reason::SpecialUse { .. }));
+}
+
+#[test]
+fn the_gateway_leads_to_loopback_only_at_ports_that_are_opened() {
+    let (policy, names) = (policy(&["host.portcullis.internal:8080"], &[]), names());
+    for gateway in ["172.16.0.1", "fd7a::1"] {
+        let gateway: IpAddr = gateway.parse().unwrap();
+        let (addrs, by) = dialled(policy.at_syn(SocketAddr::new(gateway, 8080), &names, start()));
+        assert_eq!(addrs, ["127.0.0.1:8080".parse().unwrap(), "[::1]:8080".parse().unwrap()]);
+        assert_eq!(by, ["host.portcullis.internal by --allow host.portcullis.internal:8080"]);
+        let denial = refused(policy.at_syn(SocketAddr::new(gateway, 8081), &names, start()));
+        assert_eq!(denial.hint, "--allow host.portcullis.internal:8081");
+    }
+}
+
+#[test]
+fn a_mapped_address_is_sniffed_where_its_name_is_allowed_and_refused_elsewhere() {
+    let policy = policy(&["api.example:8443"], &[]);
+    let mut names = names();
+    let allowed = names.map(&name("api.example"), Family::V4);
+    let denied = names.map(&name("evil.example"), Family::V6);
+    assert!(matches!(policy.at_syn(SocketAddr::new(allowed, 8443), &names, start()), AtSyn::Sniff));
+    refused(policy.at_syn(SocketAddr::new(allowed, 22), &names, start()));
+    let denial = refused(policy.at_syn(SocketAddr::new(denied, 8443), &names, start()));
+    assert_eq!(denial.hint, "--allow evil.example:8443");
+    let nobody = refused(policy.at_syn("198.18.99.99:8443".parse().unwrap(), &names, start()));
+    assert_eq!(nobody.reason, Reason::Unbound);
+}
+
+#[test]
+fn a_mapped_name_on_an_opaque_port_is_dialled_where_the_operator_sends_it() {
+    let policy = policy(&["db.example:5432"], &["db.example:5432:127.0.0.1:6000"]);
+    let mut names = names();
+    let mapped = names.map(&name("db.example"), Family::V6);
+    let (permits, allowed) = dialled(policy.at_syn(SocketAddr::new(mapped, 5432), &names, start()));
+    assert_eq!(permits, ["127.0.0.1:6000".parse().unwrap()]);
+    assert_eq!(allowed, ["db.example by --allow db.example:5432"]);
+    refused(policy.at_syn(SocketAddr::new(mapped, 5433), &names, start()));
+}
+
+#[test]
+fn questions_are_sorted_by_what_may_be_known() {
+    let policy = policy(&["pypi.org", "api.example", "*.internal"], &["api.example:443:127.0.0.1:1"]);
+    let at = |text| policy.at_question(&name(text));
+    assert!(matches!(at("pypi.org"), AtQuestion::Forward));
+    assert!(matches!(at("a.internal"), AtQuestion::Forward));
+    assert!(matches!(at("api.example"), AtQuestion::Map));
+    assert!(matches!(at(HOST_ALIAS), AtQuestion::Gateway));
+    assert!(matches!(at("localhost"), AtQuestion::Loopback));
+    assert!(matches!(at("x.pypi.org"), AtQuestion::Deny(denial) if denial.hint == "--allow x.pypi.org"));
+}
+
+#[test]
+fn pass_through_is_by_pattern_and_gives_no_leave() {
+    let policy = Policy::builder().passthrough(HostPattern::parse("*.apple.com").unwrap()).build();
+    assert!(
+        policy.is_passed_through(&name("api.apple.com")) && !policy.is_passed_through(&name("apple.com"))
+    );
+    denial(policy.at_host(&name("api.apple.com"), 443));
+}

@@ -1,0 +1,267 @@
+//! What policy answers: leave with its proof, or a denial that explains itself.
+//!
+//! Invariant: a [`NamePermit`] is made by a rule that names its host and port, and by nothing else.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::name::{HOST_ALIAS, Host, HostName};
+
+use super::address::SpecialUse;
+use super::permit::Permit;
+use super::rule::{AllowRule, RuleSource, is_localhost, is_web};
+
+/// Allowed, with the proof; or denied, with the reason.
+#[derive(Debug)]
+#[must_use = "a verdict that is not obeyed is a hole"]
+pub enum Verdict<T> {
+    /// Allowed.
+    Allow(T),
+    /// Denied.
+    Deny(Denial),
+}
+
+impl<T> Verdict<T> {
+    /// The verdict as a `Result`, for `?` where a denial ends the way.
+    pub fn into_result(self) -> Result<T, Denial> {
+        match self {
+            Self::Allow(proof) => Ok(proof),
+            Self::Deny(denial) => Err(denial),
+        }
+    }
+}
+
+/// Proof that a rule allows this host at this port; which address it has is not judged yet.
+#[derive(Clone, Debug)]
+#[must_use = "a name permit leads to a dial or is a decision thrown away"]
+pub struct NamePermit {
+    host: HostName,
+    port: u16,
+    rule: Arc<AllowRule>,
+}
+
+impl NamePermit {
+    pub(super) fn new(host: HostName, port: u16, rule: Arc<AllowRule>) -> Self {
+        Self { host, port, rule }
+    }
+
+    /// The host allowed.
+    #[must_use]
+    pub fn host(&self) -> &HostName {
+        &self.host
+    }
+
+    /// The port allowed.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where the rule was written.
+    #[must_use]
+    pub fn rule(&self) -> &RuleSource {
+        self.rule.source()
+    }
+}
+
+/// What to do with a SYN.
+#[derive(Debug)]
+#[must_use = "a SYN waits for it"]
+pub enum AtSyn {
+    /// Accept, and judge by the name the flow carries.
+    Sniff,
+    /// Dial first, in this order, and accept when one connects. TLS and HTTP then go by the name they carry.
+    DialFirst {
+        /// The destinations, each judged.
+        permits: Vec<Permit>,
+        /// The names by which the destination is allowed; never empty.
+        names: Vec<NamePermit>,
+    },
+    /// Answer with RST.
+    Refuse(Denial),
+}
+
+/// What a DNS question may get.
+#[derive(Debug)]
+pub enum AtQuestion {
+    /// The gateway's addresses: it is the host alias.
+    Gateway,
+    /// The guest's own loopback: it is `localhost`.
+    Loopback,
+    /// An address of the sandbox's mapped range: allowed, but reached by `--connect-to`.
+    Map,
+    /// What the host's resolvers know.
+    Forward,
+    /// An address of the mapped range, where the denial can be explained.
+    Deny(Denial),
+}
+
+/// Why something was refused, for people.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Denial {
+    /// The cause.
+    pub reason: Reason,
+    /// What was asked for: `host:port` or `address:port`; a name alone for a DNS question.
+    pub target: String,
+    /// The rule that decided, or `default`.
+    pub rule: String,
+    /// The flag that would allow it.
+    pub hint: String,
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, target, rule, hint } = self;
+        write!(f, "{target} is refused: {reason} (rule: {rule}); to allow it: {hint}")
+    }
+}
+
+/// The cause of a denial.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Reason {
+    /// No rule names the host.
+    NoRule,
+    /// A rule names the host, at these other ports.
+    OtherPorts(String),
+    /// The name resolves to no ordinary address.
+    SpecialUse {
+        /// The address judged.
+        addr: IpAddr,
+        /// What it is.
+        special: SpecialUse,
+    },
+    /// The name is to be dialled at another address than this one.
+    NotWhereSent {
+        /// Where `--connect-to` sends it.
+        to: SocketAddr,
+    },
+    /// The address is not one that an allowed name was resolved to lately.
+    Unbound,
+    /// The port of this machine's loopback is not opened.
+    HostLoopback,
+    /// It carries no name that a rule could be asked about.
+    Nameless,
+    /// It asks for an address, and rules are by name.
+    Address,
+    /// It is neither HTTP nor TLS with HTTP inside, so nothing can be said of it.
+    Uninspectable,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRule => f.write_str("no rule allows it"),
+            Self::OtherPorts(ports) => write!(f, "the host is allowed only at port {ports}"),
+            Self::SpecialUse { addr, special } => write!(f, "the name resolves to {addr}, {special}"),
+            Self::NotWhereSent { to } => write!(f, "the name is to be dialled at {to}"),
+            Self::Unbound => f.write_str("no allowed name was resolved to this address"),
+            Self::HostLoopback => f.write_str("this machine's loopback is closed at that port"),
+            Self::Nameless => f.write_str("it names no host (no SNI, or no single Host field)"),
+            Self::Address => f.write_str("it is an address, and rules are by name"),
+            Self::Uninspectable => f.write_str("it is not HTTP, so it cannot be inspected"),
+        }
+    }
+}
+
+/// What decided where no rule did.
+const DEFAULT: &str = "default";
+
+impl Denial {
+    /// No rule names `host`, or `named` does, at other ports.
+    pub(super) fn by_name(host: &HostName, port: u16, named: Option<&AllowRule>) -> Self {
+        let reason = match named {
+            _ if host.is_host_alias() => Reason::HostLoopback,
+            Some(rule) => Reason::OtherPorts(rule.ports().to_string()),
+            None => Reason::NoRule,
+        };
+        let rule = named.map_or_else(|| DEFAULT.to_owned(), |rule| rule.source().to_string());
+        // No rule can be about localhost; who means this machine is told its name.
+        let allowed = if is_localhost(host) { HOST_ALIAS } else { host.as_str() };
+        Self { reason, target: format!("{host}:{port}"), rule, hint: allow_hint(allowed, port) }
+    }
+
+    /// No rule names `host`, which was asked for by a DNS question.
+    pub(super) fn by_question(host: &HostName) -> Self {
+        let hint = format!("--allow {host}");
+        Self { reason: Reason::NoRule, target: host.to_string(), rule: DEFAULT.to_owned(), hint }
+    }
+
+    /// `host` is allowed, `addr` is not one to be dialled.
+    pub(super) fn by_special_use(host: &HostName, port: u16, addr: IpAddr, special: SpecialUse) -> Self {
+        Self {
+            reason: Reason::SpecialUse { addr, special },
+            target: format!("{host}:{port}"),
+            rule: "special-use addresses".to_owned(),
+            hint: format!("--connect-to {host}:{port}:{}", SocketAddr::new(addr, port)),
+        }
+    }
+
+    /// `host` is to be dialled at `to` and nowhere else.
+    pub(super) fn by_redirection(host: &HostName, port: u16, to: SocketAddr) -> Self {
+        Self {
+            reason: Reason::NotWhereSent { to },
+            target: format!("{host}:{port}"),
+            rule: format!("--connect-to {host}:{port}:{to}"),
+            hint: format!("drop --connect-to for {host}:{port}"),
+        }
+    }
+
+    /// An address without a name.
+    pub(super) fn unbound(destination: SocketAddr) -> Self {
+        Self {
+            reason: Reason::Unbound,
+            target: destination.to_string(),
+            rule: DEFAULT.to_owned(),
+            hint: format!("{}, and let the client use the name", allow_hint("HOST", destination.port())),
+        }
+    }
+
+    /// A flow without a name, where only the name can decide.
+    pub(crate) fn nameless(destination: SocketAddr) -> Self {
+        Self {
+            reason: Reason::Nameless,
+            target: destination.to_string(),
+            rule: DEFAULT.to_owned(),
+            hint: "let the client use a host name".to_owned(),
+        }
+    }
+
+    /// A request for an address.
+    pub(crate) fn addressed(host: &Host, port: u16) -> Self {
+        Self {
+            reason: Reason::Address,
+            target: format!("{host}:{port}"),
+            rule: DEFAULT.to_owned(),
+            hint: format!("{}, and let the client use the name", allow_hint("HOST", port)),
+        }
+    }
+
+    /// A protocol that is neither HTTP nor TLS around it, where nothing else is relayed.
+    pub(crate) fn uninspectable(target: String) -> Self {
+        Self {
+            reason: Reason::Uninspectable,
+            target,
+            rule: DEFAULT.to_owned(),
+            hint: "pass the host through ([tls] passthrough), or use a port other than 80 and 443".to_owned(),
+        }
+    }
+
+    /// The host alias at an address that is not this machine's loopback.
+    pub(super) fn not_loopback(port: u16, addr: IpAddr) -> Self {
+        Self {
+            reason: Reason::HostLoopback,
+            target: SocketAddr::new(addr, port).to_string(),
+            rule: DEFAULT.to_owned(),
+            hint: format!("--allow {HOST_ALIAS}:{port}"),
+        }
+    }
+}
+
+fn allow_hint(host: &str, port: u16) -> String {
+    if is_web(port) && host != HOST_ALIAS {
+        format!("--allow {host}")
+    } else {
+        format!("--allow {host}:{port}")
+    }
+}

@@ -1,0 +1,66 @@
+//! Reaches an upstream over the addresses that policy permitted.
+//!
+//! It never resolves and never judges: it spends [`Permit`]s. A later address is tried while an earlier one
+//! is slow ([RFC 8305 §5](https://www.rfc-editor.org/rfc/rfc8305#section-5)); the first to connect wins.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::policy::{Dial, Dialled, Dialling, Permit};
+
+/// The "Connection Attempt Delay" of RFC 8305 §5.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Dials by the host's own TCP.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HostDial;
+
+impl Dial for HostDial {
+    fn dial(&self, permit: Permit) -> Dialling<'_> {
+        Box::pin(async move {
+            let stream = TcpStream::connect(permit.addr()).await?;
+            stream.set_nodelay(true)?;
+            rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
+            Ok(Dialled::new(stream, permit))
+        })
+    }
+}
+
+/// Connects to the first of `permits` that answers, all of them together within `limit`.
+pub(super) async fn dial_any(
+    dial: &Rc<dyn Dial>,
+    permits: Vec<Permit>,
+    limit: Duration,
+) -> io::Result<Dialled> {
+    timeout(limit, race(dial, permits)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn race(dial: &Rc<dyn Dial>, permits: Vec<Permit>) -> io::Result<Dialled> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let mut attempts = JoinSet::new();
+    let mut permits = permits.into_iter();
+    loop {
+        match permits.next() {
+            Some(permit) => {
+                let dial = Rc::clone(dial);
+                attempts.spawn_local(async move { dial.dial(permit).await });
+            }
+            None if attempts.is_empty() => return Err(last),
+            None => {}
+        }
+        let more = permits.len() > 0;
+        tokio::select! {
+            Some(ended) = attempts.join_next() => match ended {
+                Ok(Ok(dialled)) => return Ok(dialled),
+                Ok(Err(error)) => last = error,
+                Err(error) => last = io::Error::other(error),
+            },
+            () = sleep(ATTEMPT_DELAY), if more => {}
+        }
+    }
+}

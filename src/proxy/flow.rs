@@ -1,0 +1,217 @@
+//! A guest's TCP connection from its SYN to its record in the audit trail.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ::http::StatusCode;
+use tokio::time::Instant;
+
+use super::dial::dial_any;
+use super::{Context, opaque, plain, tls};
+use crate::audit::{Event, FlowKind, clip};
+use crate::dns::{Meaning, ResolveFailure};
+use crate::http::{self, Mirror, Refusal, Subject};
+use crate::name::{HOST_ALIAS, HostName, Origin};
+use crate::net::Incoming;
+use crate::policy::{AtSyn, Denial, Dialled, NamePermit};
+use crate::sniff::{self, Protocol, Rewind};
+
+/// Port of DNS, answered here whatever address it was sent to.
+const DNS: u16 = 53;
+
+/// What is known of a flow, and where its story is told.
+pub(super) struct Flow {
+    pub(super) context: Rc<Context>,
+    pub(super) id: u64,
+    pub(super) destination: SocketAddr,
+    started: Instant,
+}
+
+/// How a flow was served, for the record.
+pub(super) struct Served {
+    pub(super) kind: FlowKind,
+    pub(super) host: Option<HostName>,
+    pub(super) upstream: Option<SocketAddr>,
+    pub(super) rule: Option<String>,
+}
+
+/// Serves one flow to its end.
+pub(super) async fn serve(context: Rc<Context>, incoming: Incoming) {
+    let flow = Flow {
+        id: context.audit.next_flow(),
+        destination: incoming.destination(),
+        started: Instant::now(),
+        context,
+    };
+    if let Some(served) = flow.judge(incoming).await {
+        flow.record(served);
+    }
+}
+
+impl Flow {
+    /// Judges the SYN and serves what it opens; `None` where nothing was served.
+    async fn judge(&self, incoming: Incoming) -> Option<Served> {
+        if self.destination.port() == DNS {
+            if let Err(error) = self.context.resolver.serve(incoming.accept()).await {
+                tracing::debug!(flow = self.id, %error, "DNS over TCP ended");
+            }
+            return Some(Served { kind: FlowKind::Dns, host: None, upstream: None, rule: None });
+        }
+        let at_syn = {
+            let names = self.context.resolver.names().borrow();
+            self.context.policy.at_syn(self.destination, &names, self.started.into_std())
+        };
+        match at_syn {
+            AtSyn::Sniff => self.sniff(incoming).await,
+            AtSyn::DialFirst { permits, names } => opaque::serve(self, incoming, permits, names).await,
+            AtSyn::Refuse(denial) => {
+                self.deny(&denial);
+                incoming.refuse();
+                None
+            }
+        }
+    }
+
+    /// Accepts a flow whose name decides, and looks what it speaks.
+    ///
+    /// What serves TLS and HTTP is boxed: it is many times the size of what a spliced flow needs.
+    async fn sniff(&self, incoming: Incoming) -> Option<Served> {
+        let mut stream = incoming.accept();
+        let sniffed = sniff::sniff(&mut stream, &self.context.limits).await.ok()?;
+        match sniffed.protocol {
+            Protocol::Tls => Box::pin(tls::serve(self, Rewind::new(stream, sniffed.bytes))).await,
+            Protocol::Http1 | Protocol::Http2PriorKnowledge => {
+                Box::pin(plain::serve(self, stream, sniffed)).await
+            }
+            Protocol::Unknown | Protocol::Silent => {
+                self.deny(&Denial::uninspectable(self.destination.to_string()));
+                stream.abort();
+                None
+            }
+            Protocol::Eof => None,
+        }
+    }
+
+    /// Resolves an allowed name and connects to the first of its judged addresses that answers.
+    pub(super) async fn dial(&self, permit: &NamePermit) -> Result<Dialled, Refusal> {
+        let context = &self.context;
+        let permits = context.resolver.resolve(permit).await.map_err(|failure| {
+            if let ResolveFailure::Denied(denial) = &failure {
+                self.deny(denial);
+                return Refusal::new(StatusCode::FORBIDDEN, failure.proxy_status(), failure.to_string());
+            }
+            Refusal::bad_gateway(failure.proxy_status(), failure.to_string())
+        })?;
+        dial_any(&context.dial, permits, context.limits.dial).await.map_err(|error| {
+            tracing::info!(flow = self.id, host = %permit.host(), %error, "dial failed");
+            undialled(permit, &error)
+        })
+    }
+
+    /// The one name that the guest was told for this flow's address, where there is one.
+    pub(super) fn bound_host(&self) -> Option<HostName> {
+        let names = self.context.resolver.names().borrow();
+        match names.meaning(self.destination.ip()) {
+            Meaning::Mapped(name) => name.cloned(),
+            Meaning::Gateway => HostName::parse(HOST_ALIAS).ok(),
+            Meaning::Elsewhere => {
+                let mut bound = names.names_of(self.destination.ip(), self.started.into_std());
+                bound.next().filter(|_| bound.next().is_none()).cloned()
+            }
+        }
+    }
+
+    /// The context of an HTTP connection on this flow, which leads to `origin` or was refused for it.
+    pub(super) fn mirror(&self, origin: Origin, verdict: Told) -> Mirror {
+        let (audit, recording) = (Rc::clone(&self.context.audit), Rc::clone(&self.context.audit));
+        let (flow, told) = (self.id, origin.to_string());
+        Mirror {
+            origin,
+            secrets: Arc::clone(&self.context.secrets),
+            limits: Arc::clone(&self.context.limits),
+            events: Rc::new(move |event| {
+                let hold =
+                    if let http::Event::Injected { hold, .. } = &event { Some(hold.clone()) } else { None };
+                audit.record(audited(flow, &told, (event, verdict)));
+                if let Some(hold) = hold {
+                    hold.until(audit.recorded());
+                }
+            }),
+            can_record: Rc::new(move || recording.can_record()),
+        }
+    }
+
+    /// Records a denial.
+    pub(super) fn deny(&self, denial: &Denial) {
+        tracing::info!(flow = self.id, target = %denial.target, reason = %denial.reason, "denied");
+        self.context.audit.record(Event::of_denial(Some(self.id), denial));
+    }
+
+    fn record(&self, served: Served) {
+        let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(flow = self.id, kind = ?served.kind, host = ?served.host, millis, "ended");
+        self.context.audit.record(Event::Flow {
+            flow: self.id,
+            kind: served.kind,
+            destination: self.destination,
+            host: served.host.map(|host| host.to_string()),
+            upstream: served.upstream,
+            rule: served.rule,
+            millis,
+        });
+    }
+}
+
+/// What a guest is told of an upstream that could not be reached.
+fn undialled(permit: &NamePermit, error: &io::Error) -> Refusal {
+    let target = format!("{}:{}", permit.host(), permit.port());
+    if error.kind() == io::ErrorKind::TimedOut {
+        Refusal::gateway_timeout("connection_timeout", format!("{target} did not answer the dial in time"))
+    } else if error.kind() == io::ErrorKind::ConnectionRefused {
+        Refusal::bad_gateway("connection_refused", format!("{target} refused the connection"))
+    } else {
+        Refusal::bad_gateway("destination_ip_unroutable", format!("{target} cannot be reached: {error}"))
+    }
+}
+
+/// Whether the audit trail has this flow's denial already.
+#[derive(Clone, Copy)]
+pub(super) enum Told {
+    /// The flow was allowed; a denial is that of a request.
+    Nothing,
+    /// The flow was denied, and its requests are only answered with that.
+    Denial,
+}
+
+/// An event of an exchange, as the audit trail tells it.
+fn audited(flow: u64, origin: &str, event: (http::Event, Told)) -> Event {
+    match event {
+        (http::Event::Request { subject, status }, _) => request(flow, origin, &subject, status),
+        (http::Event::Failed { subject, refusal }, _)
+        | (http::Event::Denied { subject, refusal }, Told::Denial) => {
+            request(flow, origin, &subject, refusal.status())
+        }
+        (http::Event::Injected { secret, place, .. }, _) => {
+            Event::Injection { flow, secret, origin: origin.to_owned(), place }
+        }
+        (http::Event::Denied { subject, refusal }, Told::Nothing) => Event::Denial {
+            flow: Some(flow),
+            target: clip(&format!("{} {origin}{}", subject.method, subject.path)),
+            reason: refusal.text().to_owned(),
+            rule: refusal.error().to_owned(),
+            hint: String::new(),
+        },
+    }
+}
+
+fn request(flow: u64, origin: &str, subject: &Subject, status: StatusCode) -> Event {
+    Event::Request {
+        flow,
+        method: clip(subject.method.as_str()),
+        origin: origin.to_owned(),
+        path: clip(&subject.path),
+        status: status.as_u16(),
+    }
+}

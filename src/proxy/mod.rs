@@ -1,0 +1,49 @@
+//! One flow, end to end.
+//!
+//! This is where the layers meet: a held SYN is judged, the protocol is sniffed, the name is judged, the
+//! upstream is dialled and verified, and only then is the guest answered. Each step is a plain async function
+//! in a file of its own. Invariant: every path that ends a flow without serving it records a denial or a failure.
+
+mod dial;
+mod dns;
+mod flow;
+mod opaque;
+mod plain;
+mod splice;
+mod tls;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::audit::Audit;
+use crate::dns::Resolver;
+use crate::limits::Limits;
+use crate::net::{Arrival, Arrivals};
+use crate::policy::{Dial, Policy};
+use crate::secret::Secrets;
+use crate::tls::{Connector, Leaves};
+
+pub(crate) use dial::HostDial;
+
+/// What every flow of one sandbox shares.
+pub(crate) struct Context {
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) resolver: Resolver,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) leaves: Leaves,
+    pub(crate) connector: Connector,
+    pub(crate) dial: Rc<dyn Dial>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) audit: Rc<Audit>,
+}
+
+/// Serves everything the guest starts, until its link ends.
+pub(crate) async fn serve(context: Rc<Context>, mut arrivals: Arrivals) {
+    while let Some(arrival) = arrivals.next().await {
+        let context = Rc::clone(&context);
+        match arrival {
+            Arrival::Tcp(incoming) => drop(tokio::task::spawn_local(flow::serve(context, incoming))),
+            Arrival::Datagram(query) => drop(tokio::task::spawn_local(dns::datagram(context, query))),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Relays bytes without looking inside, both ways at once.
+//!
+//! The guest's rings are lent to the kernel's `read` and `write`, so that no byte is copied in between.
+//! Invariant: neither direction ever waits for the other.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+
+use crate::net;
+
+/// Relays until both directions have ended, or either side fails.
+///
+/// A clean end is passed on as a half-close. An error ends both: the guest's side is then reset by its drop.
+/// `budget` is how many bytes one direction moves before others get their turn.
+pub(super) async fn splice(
+    mut guest: net::TcpStream,
+    mut upstream: TcpStream,
+    budget: usize,
+) -> io::Result<()> {
+    let (mut up, mut down) = (Direction::Open, Direction::Open);
+    poll_fn(|cx| {
+        let up_result = up.poll(cx, |cx| poll_up(cx, &mut guest, &mut upstream, budget));
+        if let Poll::Ready(Err(error)) = up_result {
+            return Poll::Ready(Err(error));
+        }
+        ready!(down.poll(cx, |cx| poll_down(cx, &mut guest, &mut upstream, budget)))?;
+        up_result
+    })
+    .await
+}
+
+enum Direction {
+    Open,
+    Ended,
+}
+
+impl Direction {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        relay: impl FnOnce(&mut Context<'_>) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Ended => Poll::Ready(Ok(())),
+            Self::Open => {
+                ready!(relay(cx))?;
+                *self = Self::Ended;
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+/// Guest to upstream, until the guest's FIN.
+fn poll_up(
+    cx: &mut Context<'_>,
+    guest: &mut net::TcpStream,
+    upstream: &mut TcpStream,
+    budget: usize,
+) -> Poll<io::Result<()>> {
+    let mut moved = 0;
+    while moved < budget {
+        match ready!(guest.poll_drain(cx, |ring| upstream.try_write(ring))) {
+            Ok(0) => return Pin::new(upstream).poll_shutdown(cx),
+            Ok(count) => moved += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(upstream.poll_write_ready(cx))?,
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+/// Upstream to guest, until the upstream's FIN.
+fn poll_down(
+    cx: &mut Context<'_>,
+    guest: &mut net::TcpStream,
+    upstream: &mut TcpStream,
+    budget: usize,
+) -> Poll<io::Result<()>> {
+    let mut moved = 0;
+    while moved < budget {
+        match ready!(guest.poll_fill(cx, |ring| upstream.try_read(ring))) {
+            Ok(0) => return Pin::new(guest).poll_shutdown(cx),
+            Ok(count) => moved += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(upstream.poll_read_ready(cx))?,
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}

@@ -1,0 +1,157 @@
+//! A flow that speaks TLS: judged by its SNI, upstream verified first, then terminated and mirrored.
+
+use std::net::SocketAddr;
+
+use rustls::AlertDescription;
+use tokio::io::AsyncWriteExt as _;
+
+use super::flow::{Flow, Served, Told};
+use super::splice::splice;
+use crate::audit::FlowKind;
+use crate::http::{self, Refusal, Upstream};
+use crate::name::{Origin, Scheme};
+use crate::net;
+use crate::policy::{Denial, Dialled, NamePermit, Verdict};
+use crate::sniff::Rewind;
+use crate::tls::{self, Alpn, Hello, Sni, VerifiedUpstream};
+
+type Guest = Hello<net::TcpStream>;
+
+/// Serves one TLS flow to its end.
+pub(super) async fn serve(flow: &Flow, stream: Rewind<net::TcpStream>) -> Option<Served> {
+    let context = &flow.context;
+    let hello = match tls::hello(stream, &context.limits).await {
+        Ok(hello) => hello,
+        Err(error) => {
+            tracing::debug!(flow = flow.id, %error, "no ClientHello");
+            return None;
+        }
+    };
+    let host = match &hello.sni {
+        Sni::Name(host) => host.clone(),
+        Sni::Absent | Sni::Odd(_) => {
+            return refuse(
+                flow,
+                hello,
+                &Denial::nameless(flow.destination),
+                AlertDescription::UnrecognisedName,
+            )
+            .await;
+        }
+    };
+    let origin = Origin { scheme: Scheme::Https, host, port: flow.destination.port() };
+    let verdict = context.policy.at_name(&origin);
+    if context.policy.is_passed_through(&origin.host) {
+        return match verdict {
+            Verdict::Allow(permit) => pass_through(flow, hello, &permit).await,
+            Verdict::Deny(denial) => refuse(flow, hello, &denial, AlertDescription::AccessDenied).await,
+        };
+    }
+    if hello.alpn.is_empty() && hello.other_alpn {
+        let denial = Denial::uninspectable(origin.authority());
+        return refuse(flow, hello, &denial, AlertDescription::NoApplicationProtocol).await;
+    }
+    let reached = match verdict {
+        Verdict::Allow(permit) => reach(flow, &origin, &permit, &hello.alpn).await,
+        Verdict::Deny(denial) => {
+            flow.deny(&denial);
+            Err(Refusal::denied(denial.to_string()))
+        }
+    };
+    terminate(flow, hello, origin, reached).await
+}
+
+/// Ends a handshake that no answer of HTTP can explain.
+async fn refuse(flow: &Flow, hello: Guest, denial: &Denial, alert: AlertDescription) -> Option<Served> {
+    flow.deny(denial);
+    if let Err(error) = hello.refuse(alert).await {
+        tracing::debug!(flow = flow.id, %error, "alert not sent");
+    }
+    None
+}
+
+/// An upstream that proved its name, and the address it was reached at.
+struct Reached {
+    upstream: VerifiedUpstream,
+    addr: SocketAddr,
+    rule: String,
+}
+
+/// Resolves, judges, dials and verifies; a failure is what the guest will be told.
+async fn reach(
+    flow: &Flow,
+    origin: &Origin,
+    permit: &NamePermit,
+    offer: &[Alpn],
+) -> Result<Reached, Refusal> {
+    let dialled = flow.dial(permit).await?;
+    let addr = dialled.permit().addr();
+    let upstream = flow.context.connector.connect(dialled, origin, offer).await.map_err(|error| {
+        tracing::info!(flow = flow.id, host = %permit.host(), %error, "upstream not verified");
+        Refusal::new(error.status(), error.proxy_status(), error.to_string())
+    })?;
+    Ok(Reached { upstream, addr, rule: permit.rule().to_string() })
+}
+
+/// Answers the guest's handshake and mirrors HTTP.
+async fn terminate(
+    flow: &Flow,
+    hello: Guest,
+    origin: Origin,
+    reached: Result<Reached, Refusal>,
+) -> Option<Served> {
+    let (alpn, upstream, addr, rule) = match reached {
+        Ok(Reached { upstream, addr, rule }) => {
+            let (stream, peer, alpn) = upstream.into_parts();
+            (alpn, Upstream::Verified { stream, peer }, Some(addr), Some(rule))
+        }
+        Err(refusal) => {
+            let alpn = hello.alpn.first().copied().unwrap_or(Alpn::Http1);
+            (alpn, Upstream::Refused(refusal), None, None)
+        }
+    };
+    let negotiated: &[Alpn] = if hello.alpn.is_empty() { &[] } else { &[alpn] };
+    let config = match flow.context.leaves.server_config(&origin.host, negotiated, tls::wall_clock()) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!(flow = flow.id, host = %origin.host, %error, "no leaf");
+            return None;
+        }
+    };
+    let guest = match hello.accept(config).await {
+        Ok(guest) => guest,
+        Err(error) => {
+            tracing::info!(flow = flow.id, host = %origin.host, %error, "handshake with the guest failed");
+            return None;
+        }
+    };
+    let host = origin.host.clone();
+    let told = if addr.is_some() { Told::Nothing } else { Told::Denial };
+    Box::pin(http::serve(guest, alpn, upstream, flow.mirror(origin, told))).await;
+    Some(Served { kind: FlowKind::Https, host: Some(host), upstream: addr, rule })
+}
+
+/// Splices TLS to a host that is never decrypted.
+async fn pass_through(flow: &Flow, hello: Guest, permit: &NamePermit) -> Option<Served> {
+    let dialled = match flow.dial(permit).await {
+        Ok(dialled) => dialled,
+        Err(refusal) => {
+            tracing::info!(flow = flow.id, host = %permit.host(), why = refusal.text(), "not reached");
+            // The guest's side is reset by its drop: there is no TLS of ours to say more in.
+            return None;
+        }
+    };
+    let addr = dialled.permit().addr();
+    let Dialled { stream: mut upstream, .. } = dialled;
+    let (bytes, stream) = hello.into_unread().into_parts();
+    upstream.write_all(&bytes).await.ok()?;
+    if let Err(error) = splice(stream, upstream, flow.context.limits.bytes_per_turn).await {
+        tracing::debug!(flow = flow.id, %error, "relay ended");
+    }
+    Some(Served {
+        kind: FlowKind::Passthrough,
+        host: Some(permit.host().clone()),
+        upstream: Some(addr),
+        rule: Some(permit.rule().to_string()),
+    })
+}

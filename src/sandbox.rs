@@ -1,0 +1,297 @@
+//! The embedder's facade: one guest's network, from its configuration to its end.
+//!
+//! [`Sandbox::builder`] takes a [`Config`]; [`Builder::prepare`] checks everything and makes what the guest has
+//! to be given (the CA, the placeholders, its addresses); [`Prepared::start`] takes the guest's [`Link`] and
+//! runs the sandbox on a thread of its own. Invariant: two sandboxes share nothing that can be changed.
+
+mod guest_env;
+mod load;
+mod thread;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::audit::{Audit, Denials, Record, Sink, SinkError};
+use crate::config::{Config, ConfigError};
+use crate::limits::Limits;
+use crate::link::Link;
+use crate::net;
+use crate::policy::Dial;
+use crate::proxy::HostDial;
+use crate::secret::{LocationError, SecretError, SecretSpec, Secrets, SourceError};
+use crate::tls::{self, CaError, CertificateAuthority, Connector, LeafError, Leaves, Roots, TlsConfigError};
+
+pub use guest_env::GuestEnv;
+
+/// What a sandbox is made of.
+pub struct Builder {
+    config: Config,
+    secrets: Vec<SecretSpec>,
+    limits: Limits,
+    slot: u16,
+    dial: Box<dyn Dial + Send>,
+    audit: Option<PathBuf>,
+    on_termination: Option<Box<dyn FnOnce(Termination) + Send>>,
+}
+
+impl Builder {
+    /// Rules, secrets and trust; everything is denied without.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// A secret whose value the embedder holds, beside those of the configuration.
+    #[must_use]
+    pub fn secret(mut self, secret: SecretSpec) -> Self {
+        self.secrets.push(secret);
+        self
+    }
+
+    /// Other bounds than [`Limits::default`].
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Which of the 65,536 slots of guest addresses this sandbox has; only a matter of taste where every
+    /// guest has a link of its own.
+    #[must_use]
+    pub fn slot(mut self, slot: u16) -> Self {
+        self.slot = slot;
+        self
+    }
+
+    /// Another way to the world than the host's own TCP.
+    #[must_use]
+    pub fn dial(mut self, dial: impl Dial + Send + 'static) -> Self {
+        self.dial = Box::new(dial);
+        self
+    }
+
+    /// A file that every event is appended to. Where it cannot be written, nothing is injected.
+    #[must_use]
+    pub fn audit(mut self, path: &Path) -> Self {
+        self.audit = Some(path.to_owned());
+        self
+    }
+
+    /// Called once, on the sandbox's thread, when the sandbox ends.
+    #[must_use]
+    pub fn on_termination(mut self, hook: impl FnOnce(Termination) + Send + 'static) -> Self {
+        self.on_termination = Some(Box::new(hook));
+        self
+    }
+
+    /// Checks everything, loads the secrets, makes the CA and the placeholders. Starts no thread.
+    pub fn prepare(self) -> Result<Prepared, StartError> {
+        let limits = Arc::new(self.limits);
+        let mut specs = load::secrets(&self.config)?;
+        let policy = load::policy(&self.config, &self.secrets)?;
+        specs.extend(self.secrets);
+        load::refuse_passed_through(&self.config, &specs)?;
+        let secrets = Secrets::new(specs)?;
+        let authority = Arc::new(CertificateAuthority::new(tls::wall_clock())?);
+        let roots = Roots::system(&self.config.upstream_ca)?;
+        let sink = self.audit.as_deref().map(Sink::open).transpose()?;
+        let mut addresses = net::Config::for_slot(self.slot);
+        addresses.limits = Arc::clone(&limits);
+        Ok(Prepared {
+            guest_env: GuestEnv::new(&addresses, &secrets),
+            parts: thread::Parts {
+                nameservers: self.config.nameservers,
+                secrets,
+                policy: Arc::new(policy),
+                leaves: Leaves::new(Arc::clone(&authority), &limits)?,
+                connector: Connector::new(&roots, &limits)?,
+                limits,
+                addresses,
+                dial: self.dial,
+                on_termination: self.on_termination,
+            },
+            authority,
+            roots,
+            sink,
+        })
+    }
+}
+
+/// A sandbox that only waits for its guest's link.
+pub struct Prepared {
+    guest_env: GuestEnv,
+    parts: thread::Parts,
+    authority: Arc<CertificateAuthority>,
+    roots: Roots,
+    sink: Option<File>,
+}
+
+impl Prepared {
+    /// The CA's certificate, to be added to the guest's trust store.
+    #[must_use]
+    pub fn ca_cert_pem(&self) -> &str {
+        self.authority.pem()
+    }
+
+    /// The system's roots, those of the configuration and the sandbox's CA, for a guest that takes one file only.
+    #[must_use]
+    pub fn bundle_pem(&self) -> String {
+        self.roots.to_pem() + self.authority.pem()
+    }
+
+    /// The guest's addresses and variables.
+    #[must_use]
+    pub fn guest_env(&self) -> &GuestEnv {
+        &self.guest_env
+    }
+
+    /// The secrets, for whoever has to keep their values out of somewhere.
+    #[must_use]
+    pub fn secrets(&self) -> &Arc<Secrets> {
+        &self.parts.secrets
+    }
+
+    /// Serves `link` on a thread of its own until the link ends or [`Sandbox::shutdown`].
+    pub fn start<L: Link + Send + 'static>(self, link: L) -> Result<Sandbox, StartError> {
+        let sink = self.sink.map(|file| Sink::start(file, &self.parts.limits)).transpose();
+        let audit = Audit::new(sink.map_err(StartError::Thread)?, &self.parts.limits);
+        let (subscribers, denials) = (audit.subscribers(), audit.denials());
+        let ca_cert_pem = self.authority.pem().to_owned();
+        let (commands, inbox) = mpsc::channel(1);
+        let thread = std::thread::Builder::new()
+            .name("portcullis".into())
+            .spawn(move || thread::run(self.parts, audit, link, inbox))
+            .map_err(StartError::Thread)?;
+        Ok(Sandbox { ca_cert_pem, guest_env: self.guest_env, commands, subscribers, denials, thread })
+    }
+}
+
+/// A running sandbox. Dropping it ends it at once; [`Sandbox::shutdown`] lets flows end first.
+pub struct Sandbox {
+    ca_cert_pem: String,
+    guest_env: GuestEnv,
+    commands: mpsc::Sender<Command>,
+    subscribers: broadcast::Sender<Record>,
+    denials: Arc<Denials>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+/// What a handle asks of the sandbox's thread.
+enum Command {
+    Stats(oneshot::Sender<net::Stats>),
+    Shutdown,
+}
+
+impl Sandbox {
+    /// A sandbox that denies everything, to be configured.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder {
+            config: Config::default(),
+            secrets: Vec::new(),
+            limits: Limits::default(),
+            slot: 0,
+            dial: Box::new(HostDial),
+            audit: None,
+            on_termination: None,
+        }
+    }
+
+    /// The CA's certificate, to be added to the guest's trust store.
+    #[must_use]
+    pub fn ca_cert_pem(&self) -> &str {
+        &self.ca_cert_pem
+    }
+
+    /// The guest's addresses and variables.
+    #[must_use]
+    pub fn guest_env(&self) -> &GuestEnv {
+        &self.guest_env
+    }
+
+    /// Counters of the guest's network; `None` once the sandbox has ended.
+    pub async fn stats(&self) -> Option<net::Stats> {
+        let (reply, stats) = oneshot::channel();
+        self.commands.send(Command::Stats(reply)).await.ok()?;
+        stats.await.ok()
+    }
+
+    /// Events from now on. A slow reader misses the oldest (`Limits::event_queue`).
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Record> {
+        self.subscribers.subscribe()
+    }
+
+    /// What was denied so far, in one line.
+    #[must_use]
+    pub fn denials(&self) -> Option<String> {
+        self.denials.summary()
+    }
+
+    /// Takes no new flows, waits for those there are (`Limits::shutdown` at most), writes the audit file to its end.
+    pub async fn shutdown(self) {
+        // An error says that it has ended by itself.
+        let _ = self.commands.send(Command::Shutdown).await;
+        let thread = self.thread;
+        // The thread ends by its own bound; a blocking join must not hold up the caller's runtime.
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    }
+
+    /// [`Sandbox::shutdown`] for callers without a runtime.
+    pub fn shutdown_blocking(self) {
+        let _ = self.commands.blocking_send(Command::Shutdown);
+        let _ = self.thread.join();
+    }
+}
+
+/// Why a sandbox ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Termination {
+    /// Its owner asked for it, or dropped it.
+    Shutdown,
+    /// The guest's link ended.
+    LinkClosed,
+    /// The link failed, or the runtime could not be made.
+    Failed(String),
+}
+
+/// Why a sandbox does not start. Each says in one line what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration contradicts itself, or names what is not there.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A secret's value could not be had.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A secret is not usable.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A secret's places of injection make no sense.
+    #[error("secret {name}: {cause}")]
+    Location {
+        /// The secret.
+        name: String,
+        /// Why not.
+        cause: LocationError,
+    },
+    /// The sandbox's CA could not be made.
+    #[error(transparent)]
+    Authority(#[from] CaError),
+    /// Nor its leaves.
+    #[error(transparent)]
+    Leaf(#[from] LeafError),
+    /// The upstream trust could not be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsConfigError),
+    /// The audit file cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] SinkError),
+    /// The system gave no thread.
+    #[error("cannot start a thread: {0}; raise the limit of processes (ulimit -u)")]
+    Thread(std::io::Error),
+}

@@ -1,0 +1,120 @@
+//! The sandbox's own thread: runtime, link, flows, until one of them ends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+use tokio::time::{sleep, timeout};
+
+use super::{Command, Termination};
+use crate::audit::{Audit, Event};
+use crate::dns::{Gateways, Resolver, Setup};
+use crate::limits::Limits;
+use crate::link::Link;
+use crate::net;
+use crate::policy::{Dial, Policy};
+use crate::proxy::{self, Context};
+use crate::secret::Secrets;
+use crate::tls::{Connector, Leaves};
+
+/// Everything the thread takes with it.
+pub(super) struct Parts {
+    pub(super) limits: Arc<Limits>,
+    pub(super) nameservers: Vec<SocketAddr>,
+    pub(super) secrets: Arc<Secrets>,
+    pub(super) policy: Arc<Policy>,
+    pub(super) leaves: Leaves,
+    pub(super) connector: Connector,
+    pub(super) addresses: net::Config,
+    pub(super) dial: Box<dyn Dial + Send>,
+    pub(super) on_termination: Option<Box<dyn FnOnce(Termination) + Send>>,
+}
+
+/// Runs a sandbox to its end.
+pub(super) fn run<L: Link + 'static>(
+    mut parts: Parts,
+    audit: Audit,
+    link: L,
+    inbox: mpsc::Receiver<Command>,
+) {
+    let hook = parts.on_termination.take();
+    let termination = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => LocalSet::new().block_on(&runtime, serve(parts, audit, link, inbox)),
+        Err(error) => Termination::Failed(format!("no runtime: {error}")),
+    };
+    tracing::debug!(?termination, "sandbox ended");
+    if let Some(hook) = hook {
+        hook(termination);
+    }
+}
+
+async fn serve<L: Link + 'static>(
+    parts: Parts,
+    audit: Audit,
+    link: L,
+    mut inbox: mpsc::Receiver<Command>,
+) -> Termination {
+    let limits = Arc::clone(&parts.limits);
+    let (driver, arrivals) = net::start(link, parts.addresses.clone());
+    let counters = driver.counters();
+    let context = match parts.into_context(Rc::new(audit)) {
+        Ok(context) => Rc::new(context),
+        Err(error) => return Termination::Failed(format!("no randomness: {error}")),
+    };
+    let mut driver = tokio::task::spawn_local(driver);
+    let flows = tokio::task::spawn_local(proxy::serve(context, arrivals));
+    loop {
+        tokio::select! {
+            ended = &mut driver => return match ended {
+                Ok(Ok(())) => Termination::LinkClosed,
+                Ok(Err(error)) => Termination::Failed(error.to_string()),
+                Err(error) => Termination::Failed(error.to_string()),
+            },
+            command = inbox.recv() => match command {
+                Some(Command::Stats(reply)) => drop(reply.send(counters.stats())),
+                Some(Command::Shutdown) => {
+                    // No new flows; those there are keep the driver busy until they end.
+                    flows.abort();
+                    let _ = timeout(limits.shutdown, until_idle(&counters)).await;
+                    return Termination::Shutdown;
+                }
+                None => return Termination::Shutdown,
+            },
+        }
+    }
+}
+
+/// How often a sandbox that is shut down looks whether its flows have ended.
+const SETTLING: Duration = Duration::from_millis(10);
+
+async fn until_idle(counters: &net::Counters) {
+    while counters.stats().flows > 0 {
+        sleep(SETTLING).await;
+    }
+}
+
+impl Parts {
+    fn into_context(self, audit: Rc<Audit>) -> io::Result<Context> {
+        let gateways = Gateways { v4: self.addresses.gateway_v4, v6: self.addresses.gateway_v6 };
+        let mut setup = Setup::new(Arc::clone(&self.policy), Arc::clone(&self.limits), gateways);
+        setup.nameservers = self.nameservers;
+        setup.on_denial = Some(Rc::new({
+            let audit = Rc::clone(&audit);
+            move |denial| audit.record(Event::of_denial(None, denial))
+        }));
+        Ok(Context {
+            resolver: Resolver::new(setup)?,
+            leaves: self.leaves,
+            policy: self.policy,
+            secrets: self.secrets,
+            connector: self.connector,
+            dial: Rc::from(self.dial as Box<dyn Dial>),
+            limits: self.limits,
+            audit,
+        })
+    }
+}

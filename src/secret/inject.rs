@@ -1,0 +1,168 @@
+//! Placeholders become secrets in a request.
+//!
+//! Only what the guest wrote is replaced: nothing is added, so no other credential of the guest is touched.
+//! One pass, never recursive. Invariant: an [`Injector`] comes from a [`VerifiedPeer`] alone, and writes no
+//! secret but those that may go to that peer's name and port.
+
+use std::sync::Arc;
+
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, IF_RANGE, RANGE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::basic::Basic;
+use super::patterns::Hit;
+use super::replace::substitute;
+use super::spec::Entry;
+use super::store::Secrets;
+use crate::tls::VerifiedPeer;
+
+/// Puts secrets into the requests of one connection to one verified upstream.
+pub struct Injector {
+    secrets: Arc<Secrets>,
+    /// By index of the secret: whether it may go to the peer.
+    allowed: Vec<bool>,
+    /// Whether the peer's name may know any secret, at whatever port.
+    host_of_secrets: bool,
+}
+
+/// One secret that was put into one place.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Injection {
+    /// The secret's name.
+    pub secret: String,
+    /// The place, in the words of `swap`: `header:authorization`, `basic`.
+    pub place: String,
+}
+
+/// Why a secret could not be written where its placeholder stands.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum InjectError {
+    /// The field would no longer be one.
+    #[error("secret {secret} cannot stand in {place}: the header field would not be valid")]
+    Field {
+        /// The secret's name.
+        secret: String,
+        /// The place.
+        place: String,
+    },
+    /// The secret's colon would end the user name early (RFC 7617 §2).
+    #[error("secret {secret} contains ':' and cannot be a user name in Basic credentials")]
+    BasicUser {
+        /// The secret's name.
+        secret: String,
+    },
+}
+
+impl Injector {
+    pub(super) fn new(secrets: Arc<Secrets>, peer: &VerifiedPeer) -> Self {
+        let may_go = |entry: &Entry| entry.may_go(peer.name(), peer.port());
+        let allowed = secrets.entries().iter().map(may_go).collect();
+        let host_of_secrets = secrets.may_be_known_at(peer.name());
+        Self { secrets, allowed, host_of_secrets }
+    }
+
+    /// Whether any secret may go to this peer.
+    #[must_use]
+    pub fn may_inject(&self) -> bool {
+        self.allowed.contains(&true)
+    }
+
+    /// Replaces the placeholders that stand where their secrets may, and tells which and where.
+    ///
+    /// A request to a host of secrets asks for the `identity` coding, so that the answer can be scrubbed; one
+    /// that carries a secret loses `Range` and `If-Range`, since a slice of an echo is no match. On an error
+    /// the request is as it was.
+    pub fn inject(&self, parts: &mut Parts) -> Result<Vec<Injection>, InjectError> {
+        let mut injections = Vec::new();
+        if self.may_inject() {
+            let swap = |(name, value)| self.swap(name, value, &mut injections);
+            let swapped = parts.headers.iter().map(swap).collect::<Result<Vec<_>, _>>()?;
+            for (value, swapped) in parts.headers.values_mut().zip(swapped) {
+                if let Some(swapped) = swapped {
+                    *value = swapped;
+                }
+            }
+        }
+        if self.host_of_secrets {
+            ask_for_identity(&mut parts.headers);
+        }
+        if !injections.is_empty() {
+            parts.headers.remove(RANGE);
+            parts.headers.remove(IF_RANGE);
+        }
+        Ok(injections)
+    }
+
+    /// One field's value with its secrets; `None` where there is none to write.
+    fn swap(
+        &self,
+        name: &HeaderName,
+        value: &HeaderValue,
+        injections: &mut Vec<Injection>,
+    ) -> Result<Option<HeaderValue>, InjectError> {
+        let text = value.as_bytes();
+        let found = self.find(text, |entry| entry.swaps_in_field(name));
+        if !found.is_empty() {
+            let place = format!("header:{name}");
+            return self.write(&substitute(text, &values(&found)), &found, place, injections).map(Some);
+        }
+        if name != AUTHORIZATION {
+            return Ok(None);
+        }
+        let Some(basic) = Basic::parse(text) else { return Ok(None) };
+        let found = self.find(basic.credentials(), Entry::swaps_in_basic);
+        if found.is_empty() {
+            return Ok(None);
+        }
+        keeps_user(basic.credentials(), &found)?;
+        let value = basic.with(&substitute(basic.credentials(), &values(&found)));
+        self.write(&value, &found, "basic".to_owned(), injections).map(Some)
+    }
+
+    fn find(&self, text: &[u8], swaps: impl Fn(&Entry) -> bool) -> Vec<(Hit, &Entry)> {
+        let allowed = |hit: &Hit| self.allowed.get(hit.pattern).copied().unwrap_or_default();
+        self.secrets.find(text).filter(|(hit, entry)| allowed(hit) && swaps(entry)).collect()
+    }
+
+    fn write(
+        &self,
+        value: &[u8],
+        found: &[(Hit, &Entry)],
+        place: String,
+        injections: &mut Vec<Injection>,
+    ) -> Result<HeaderValue, InjectError> {
+        for (_, entry) in found {
+            let injection = Injection { secret: entry.name.clone(), place: place.clone() };
+            if !injections.contains(&injection) {
+                injections.push(injection);
+            }
+        }
+        let mut value = HeaderValue::from_bytes(value).map_err(|_| {
+            let secret = found.first().map(|(_, entry)| entry.name.clone()).unwrap_or_default();
+            InjectError::Field { secret, place }
+        })?;
+        // Never indexed by HPACK, nor shown by Debug.
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+/// Asks for a body that can be read as it comes, in place of whatever the guest would take.
+pub(super) fn ask_for_identity(headers: &mut HeaderMap) {
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+}
+
+fn values<'a>(found: &[(Hit, &'a Entry)]) -> Vec<(Hit, &'a [u8])> {
+    found.iter().map(|(hit, entry)| (*hit, entry.value.expose())).collect()
+}
+
+/// Refuses a secret with a colon before the credentials' own first colon.
+fn keeps_user(credentials: &[u8], found: &[(Hit, &Entry)]) -> Result<(), InjectError> {
+    let Some(colon) = credentials.iter().position(|byte| *byte == b':') else { return Ok(()) };
+    let splits = |(hit, entry): &&(Hit, &Entry)| hit.start < colon && entry.value.expose().contains(&b':');
+    match found.iter().find(splits) {
+        Some((_, entry)) => Err(InjectError::BasicUser { secret: entry.name.clone() }),
+        None => Ok(()),
+    }
+}

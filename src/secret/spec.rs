@@ -1,0 +1,227 @@
+//! What an operator says of one secret, and when that makes sense.
+//!
+//! It decides nothing about a request. Invariant: an [`Entry`] has a value that can stand where it may be
+//! injected, at least one host, and no host that is any host.
+
+use std::fmt;
+
+use http::{HeaderName, HeaderValue};
+
+use super::location::Location;
+use super::patterns::PatternError;
+use super::placeholder::{Placeholder, PlaceholderError};
+use super::source::is_variable;
+use super::value::SecretValue;
+use crate::name::{HostName, HostPattern};
+use crate::policy::{RuleError, Target};
+
+/// Where a secret may go: to these names, at this port.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SecretHost {
+    /// The names.
+    pub pattern: HostPattern,
+    /// The port; 443 where none was written.
+    pub port: u16,
+}
+
+impl SecretHost {
+    /// Reads `HOST[:PORT]`, where HOST may be `*.SUFFIX`; the port is 443 where none is written.
+    pub fn parse(text: &str) -> Result<Self, SecretHostError> {
+        let target = Target::parse(text)?;
+        let port = match (target.port, &target.pattern) {
+            (Some(HTTP), _) => return Err(SecretHostError::PlainHttp),
+            (Some(port), _) => port,
+            (None, HostPattern::Exact(name)) if name.is_host_alias() => {
+                return Err(RuleError::AliasPort.into());
+            }
+            (None, HostPattern::Exact(_) | HostPattern::Below(_)) => HTTPS,
+        };
+        Ok(Self { pattern: target.pattern, port })
+    }
+
+    /// Whether the secret may go to `host` at `port`.
+    #[must_use]
+    pub fn admits(&self, host: &HostName, port: u16) -> bool {
+        self.port == port && self.pattern.matches(host)
+    }
+}
+
+impl fmt::Display for SecretHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.pattern, self.port)
+    }
+}
+
+/// Port of plain HTTP, which never carries a secret.
+const HTTP: u16 = 80;
+/// Port of a host where none is written.
+const HTTPS: u16 = 443;
+
+/// One secret as configured.
+///
+/// It has no `Debug`: it holds the value.
+pub struct SecretSpec {
+    /// Its name, and that of the guest's variable that holds the placeholder.
+    pub name: String,
+    /// The value.
+    pub value: SecretValue,
+    /// Where it may go; at least one.
+    pub hosts: Vec<SecretHost>,
+    /// Where in a request; at least one. [`Location::defaults`] where nothing else is said.
+    pub swap: Vec<Location>,
+}
+
+impl SecretSpec {
+    /// The secret `name` for `hosts`, each as [`SecretHost::parse`] reads it, at [`Location::defaults`].
+    pub fn new(name: &str, value: SecretValue, hosts: &[&str]) -> Result<Self, SecretError> {
+        let host = |text: &&str| {
+            SecretHost::parse(text).map_err(|cause| SecretError::Host {
+                name: name.to_owned(),
+                host: (*text).to_owned(),
+                cause,
+            })
+        };
+        let hosts = hosts.iter().map(host).collect::<Result<_, _>>()?;
+        Ok(Self { name: name.to_owned(), value, hosts, swap: Location::defaults() })
+    }
+
+    /// What can be judged of a secret alone.
+    pub(super) fn check(&self) -> Result<(), SecretError> {
+        let name = || self.name.clone();
+        if !is_variable(&self.name) {
+            return Err(SecretError::Name);
+        }
+        if self.hosts.is_empty() {
+            return Err(SecretError::NoHost { name: name() });
+        }
+        if self.swap.is_empty() {
+            return Err(SecretError::NoSwap { name: name() });
+        }
+        if let Some(host) = self.hosts.iter().find(|host| is_too_wide(&host.pattern)) {
+            return Err(SecretError::HostTooWide { name: name(), host: host.pattern.to_string() });
+        }
+        let for_fields = self.swap.iter().any(|location| !location.admits_basic());
+        if for_fields && HeaderValue::from_bytes(self.value.expose()).is_err() {
+            return Err(SecretError::FieldValue { name: name() });
+        }
+        Ok(())
+    }
+}
+
+/// `*.com` is half the internet.
+fn is_too_wide(pattern: &HostPattern) -> bool {
+    match pattern {
+        HostPattern::Exact(_) => false,
+        HostPattern::Below(apex) => !apex.as_str().contains('.'),
+    }
+}
+
+/// One secret of a sandbox, with its placeholder.
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) value: SecretValue,
+    pub(super) placeholder: Placeholder,
+    pub(super) hosts: Vec<SecretHost>,
+    pub(super) swap: Vec<Location>,
+}
+
+impl Entry {
+    /// Whether the secret may go to `host` at `port`.
+    pub(super) fn may_go(&self, host: &HostName, port: u16) -> bool {
+        self.hosts.iter().any(|own| own.admits(host, port))
+    }
+
+    /// Whether the secret may go to `host` at some port, so that any port of it may know the secret.
+    pub(super) fn may_be_known_at(&self, host: &HostName) -> bool {
+        self.hosts.iter().any(|own| own.pattern.matches(host))
+    }
+
+    /// Whether a placeholder in the value of the field `name` becomes the secret.
+    pub(super) fn swaps_in_field(&self, name: &HeaderName) -> bool {
+        self.swap.iter().any(|location| location.admits_field(name))
+    }
+
+    /// Whether a placeholder inside Basic credentials becomes the secret.
+    pub(super) fn swaps_in_basic(&self) -> bool {
+        self.swap.iter().any(Location::admits_basic)
+    }
+
+    /// The forms in which a response may bring the secret, each with what the guest gets instead.
+    ///
+    /// Encoded forms of fixed text join this list; [`super::replace`] takes any number of them.
+    pub(super) fn forms(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        [(self.value.expose(), self.placeholder.as_bytes())].into_iter()
+    }
+}
+
+/// Why a text is no host of a secret.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum SecretHostError {
+    /// It is no host, or none that a guest can reach.
+    #[error(transparent)]
+    Target(#[from] RuleError),
+    /// Port 80.
+    #[error("port 80 is plain HTTP, which never carries a secret; leave the port out for 443")]
+    PlainHttp,
+}
+
+/// Why secrets are not accepted; no text holds a value.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// A name that no environment variable can have. It is not repeated: it may be the value, in the wrong place.
+    #[error("a secret needs a variable's name: letters, digits and '_', as in API_TOKEN")]
+    Name,
+    /// Two secrets of one name.
+    #[error("secret {name} is given twice; name each secret once, with all its hosts")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// A secret that may go nowhere.
+    #[error("secret {name} has no host; name the hosts that may have it, as in {name}@api.example.com")]
+    NoHost {
+        /// The secret.
+        name: String,
+    },
+    /// A host that is none.
+    #[error("secret {name}, host '{}': {cause}", host.escape_debug())]
+    Host {
+        /// The secret.
+        name: String,
+        /// What was written for a host.
+        host: String,
+        /// Why not.
+        cause: SecretHostError,
+    },
+    /// A secret that may stand nowhere.
+    #[error("secret {name} has an empty swap list; leave swap out for header and basic")]
+    NoSwap {
+        /// The secret.
+        name: String,
+    },
+    /// A pattern over a whole top-level domain.
+    #[error("secret {name} would go to {host}, which is nearly any host; name a domain below it")]
+    HostTooWide {
+        /// The secret.
+        name: String,
+        /// The pattern.
+        host: String,
+    },
+    /// Control characters in a secret for header fields.
+    #[error("the value of secret {name} has a control character, which no header field may hold")]
+    FieldValue {
+        /// The secret.
+        name: String,
+    },
+    /// No placeholder for it.
+    #[error("secret {name}: {cause}")]
+    Placeholder {
+        /// The secret.
+        name: String,
+        /// Why.
+        cause: PlaceholderError,
+    },
+    /// Too much to search for.
+    #[error("the secrets cannot be searched for: {0}")]
+    Patterns(#[from] PatternError),
+}

@@ -1,0 +1,323 @@
+//! The system calls no safe crate offers; the one file that may hold `unsafe`.
+//!
+//! Each function is safe to call: what its call needs is checked or arranged inside. The allocator is here too,
+//! because it can be written no other way.
+
+#![expect(
+    unsafe_code,
+    reason = "the one place for system calls that neither std nor rustix makes safe, and for the allocator"
+)]
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::ffi::c_ulong;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::panic::{self, AssertUnwindSafe};
+use std::ptr;
+
+use mimalloc::MiMalloc;
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Exit status of a forked process whose body panicked.
+const PANICKED: u8 = 125;
+/// Octets of a `struct signalfd_siginfo`.
+const SIGNAL_RECORD: usize = 128;
+
+/// Opens a TAP device in the caller's network namespace with a `virtio_net_hdr` of `header` octets and
+/// checksum and TCP segmentation offload.
+///
+/// # Errors
+/// `InvalidInput` for a name that does not fit `IFNAMSIZ`; else what the kernel says.
+pub(crate) fn open_tap(name: &str, header: usize) -> io::Result<OwnedFd> {
+    let file =
+        OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+    let tap = OwnedFd::from(file);
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    let mut request = interface_request(name, flags)?;
+    // SAFETY: TUNSETIFF reads and writes one `ifreq`, which `request` is, and keeps no pointer to it.
+    check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;
+
+    let header = libc::c_int::try_from(header).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: TUNSETVNETHDRSZ reads one int.
+    check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const header) })?;
+
+    let offload = libc::c_ulong::from(libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6);
+    // SAFETY: TUNSETOFFLOAD takes its argument by value.
+    check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETOFFLOAD, offload) })?;
+    Ok(tap)
+}
+
+/// Registers a descriptor with the tokio runtime of the calling thread.
+///
+/// # Errors
+/// The descriptor cannot be polled.
+pub(crate) fn register(file: File) -> io::Result<AsyncFd<File>> {
+    // SAFETY: a `File` owns its descriptor, which stays open and the same until the `AsyncFd` drops it.
+    unsafe { AsyncFd::register(file) }.map_err(io::Error::from)
+}
+
+/// Whether an error of a TAP descriptor means that its device, or the namespace with it, is gone.
+pub(crate) fn device_is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBADFD | libc::ENODEV))
+}
+
+fn interface_request(name: &str, flags: libc::c_int) -> io::Result<libc::ifreq> {
+    if name.is_empty() || name.len() >= libc::IFNAMSIZ {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "interface name must have 1 to 15 octets"));
+    }
+    // SAFETY: `ifreq` is plain data for which all zeroes is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    request.ifr_ifru.ifru_flags =
+        libc::c_short::try_from(flags).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    Ok(request)
+}
+
+/// Forks with `CLONE_NEW*` flags, runs `body` in the child and ends the child with what it returns.
+///
+/// # Errors
+/// What `clone` said; `Deadlock` when the process has more than one thread: the child would own a copy of locks
+/// whose holders it has not.
+pub(crate) fn fork_into(flags: libc::c_int, body: impl FnOnce() -> u8) -> io::Result<Pid> {
+    if fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::ErrorKind::Deadlock.into());
+    }
+    let flags = c_ulong::try_from(flags | libc::SIGCHLD).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: no CLONE_VM, no CLONE_THREAD and no stack of its own: this is fork(2) with namespaces. There is
+    // one thread, so no lock is held by a thread that the child lacks.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })?;
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        return Ok(pid);
+    }
+    let status = panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or(PANICKED);
+    // SAFETY: _exit has no precondition; it skips the exit handlers, which are the parent's.
+    unsafe { libc::_exit(libc::c_int::from(status)) }
+}
+
+/// Moves this process into a new user namespace and a new mount namespace.
+///
+/// # Errors
+/// What `unshare` said.
+pub(crate) fn unshare_user_and_mounts() -> io::Result<()> {
+    // SAFETY: only CLONE_FILES can hurt other threads, and it is not among the flags.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNS) }?;
+    Ok(())
+}
+
+/// Blocks `signals` and gives a descriptor that reads them.
+///
+/// # Errors
+/// What `sigprocmask` or `signalfd` said.
+pub(crate) fn divert_signals(signals: &[libc::c_int]) -> io::Result<OwnedFd> {
+    let set = block_signals(signals)?;
+    // SAFETY: the set is initialized; -1 asks for a new descriptor.
+    let fd = check(unsafe { libc::signalfd(-1, &raw const set, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) })?;
+    // SAFETY: the descriptor is new and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Blocks `signals` in this thread and gives the set back.
+///
+/// # Errors
+/// What `sigprocmask` said.
+pub(crate) fn block_signals(signals: &[libc::c_int]) -> io::Result<libc::sigset_t> {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset initializes the set, sigaddset changes an initialized one, pthread_sigmask reads
+    // it.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for &signal in signals {
+            check(libc::sigaddset(set.as_mut_ptr(), signal))?;
+        }
+        match libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) {
+            0 => Ok(set.assume_init()),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+}
+
+/// A signal read from the descriptor of [`divert_signals`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Diverted {
+    /// Its number.
+    pub(crate) signal: libc::c_int,
+    /// Who sent it: 0 or less for a process, more for the kernel (sigaction(2), `si_code`).
+    pub(crate) code: libc::c_int,
+}
+
+/// Reads one signal; `WouldBlock` when none is pending.
+///
+/// # Errors
+/// What `read` said.
+pub(crate) fn read_signal(fd: &OwnedFd) -> io::Result<Diverted> {
+    let mut record = [0_u8; SIGNAL_RECORD];
+    let length = rustix::io::read(fd, &mut record)?;
+    let word = |at: usize| -> io::Result<libc::c_int> {
+        let octets =
+            record.get(at..at + 4).filter(|_| length == SIGNAL_RECORD).and_then(|o| o.try_into().ok());
+        octets.map(libc::c_int::from_ne_bytes).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    };
+    Ok(Diverted { signal: word(0)?, code: word(8)? })
+}
+
+/// Registers a descriptor for reading with the tokio runtime this is called in.
+///
+/// # Errors
+/// What `epoll_ctl` said.
+pub(crate) fn watch(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
+    // SAFETY: a BorrowedFd is the same open descriptor as long as it lives, which is longer than the
+    // registration.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)
+}
+
+/// Leaves the session keyring for a new, empty one. A kernel without keyrings has nothing to leave.
+///
+/// # Errors
+/// What `keyctl` said.
+pub(crate) fn join_new_session_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: c_ulong = 1;
+    // SAFETY: a null name asks for an anonymous keyring; nothing is read or written.
+    let joined = check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0_usize) });
+    match joined {
+        Err(error) if error.raw_os_error() != Some(libc::ENOSYS) => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Marks every descriptor from `first` up close-on-exec.
+///
+/// # Errors
+/// What `close_range` said; it is in Linux 5.11 and later.
+pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    const CLOSE_RANGE_CLOEXEC: c_ulong = 4;
+    let first = c_ulong::try_from(first).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the flag only marks descriptors; none is closed under its owner.
+    check(unsafe {
+        libc::syscall(libc::SYS_close_range, first, c_ulong::from(libc::c_uint::MAX), CLOSE_RANGE_CLOEXEC)
+    })?;
+    Ok(())
+}
+
+/// The result of a call that says -1 for an error in `errno`.
+fn check<T: From<i8> + PartialEq>(result: T) -> io::Result<T> {
+    if result == T::from(-1) { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Size from which an allocation is mapped by itself, octets; rings are larger, other buffers smaller.
+const MAPPED: usize = 256 << 10;
+/// Alignment of a mapping on every machine.
+const PAGE: usize = 4096;
+
+/// The program's allocator: mimalloc, but for what is large.
+///
+/// mimalloc writes zeros over all it hands out as zeroed, fresh memory too. A flow's rings are one and a half
+/// mebibytes that most flows never touch, and a guest may have thousands: mapped, a page of them exists once
+/// there is something on it, and goes back to the system with its flow.
+#[derive(Debug)]
+pub struct Allocator;
+
+fn is_mapped(layout: Layout) -> bool {
+    layout.size() >= MAPPED && layout.align() <= PAGE
+}
+
+// SAFETY: whether a layout is mapped depends on the layout alone, so what is given back goes where it came from;
+// mimalloc keeps its own contract, and a fresh private mapping is zeroed, aligned to a page and nobody else's.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's layout, passed on; for a mapping, zeros are as good as anything.
+        unsafe { if is_mapped(layout) { self.alloc_zeroed(layout) } else { MiMalloc.alloc(layout) } }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if !is_mapped(layout) {
+            // SAFETY: the caller's layout, passed on.
+            return unsafe { MiMalloc.alloc_zeroed(layout) };
+        }
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new anonymous mapping touches nothing that exists.
+        let mapping = unsafe { libc::mmap(ptr::null_mut(), layout.size(), access, kind, -1, 0) };
+        if mapping == libc::MAP_FAILED { ptr::null_mut() } else { mapping.cast() }
+    }
+
+    unsafe fn dealloc(&self, allocation: *mut u8, layout: Layout) {
+        // SAFETY: by the caller's word it was allocated here with this layout, so it is a mapping of this size,
+        // or mimalloc's.
+        unsafe {
+            if is_mapped(layout) {
+                libc::munmap(allocation.cast(), layout.size());
+            } else {
+                MiMalloc.dealloc(allocation, layout);
+            }
+        }
+    }
+
+    unsafe fn realloc(&self, allocation: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller vouches that `size` and the alignment make a layout.
+        let resized = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        // SAFETY: as above; from one kind to the other everything that fits is moved, and the old is given back.
+        unsafe {
+            match (is_mapped(layout), is_mapped(resized)) {
+                (false, false) => MiMalloc.realloc(allocation, layout, size),
+                (true, true) => {
+                    let moved = libc::mremap(allocation.cast(), layout.size(), size, libc::MREMAP_MAYMOVE);
+                    if moved == libc::MAP_FAILED { ptr::null_mut() } else { moved.cast() }
+                }
+                (true, false) | (false, true) => {
+                    let moved = self.alloc(resized);
+                    if !moved.is_null() {
+                        ptr::copy_nonoverlapping(allocation, moved, layout.size().min(size));
+                        self.dealloc(allocation, layout);
+                    }
+                    moved
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_keeps_its_bytes_from_one_kind_to_the_other() {
+        let layout = |size| Layout::from_size_align(size, 1).unwrap();
+        let mut size = MAPPED / 2;
+        // SAFETY: each layout is not empty, each allocation is used within its size and given back once.
+        unsafe {
+            let mut memory = Allocator.alloc_zeroed(layout(size));
+            *memory.add(size - 1) = 7;
+            for next in [MAPPED - 1, MAPPED, 3 * MAPPED, 2 * MAPPED + 1, MAPPED, MAPPED / 2, MAPPED + 5] {
+                memory = Allocator.realloc(memory, layout(size), next);
+                size = next;
+                assert_eq!(*memory.add(MAPPED / 2 - 1), 7, "at {size}");
+                *memory.add(size - 1) = if size == MAPPED / 2 { 7 } else { 1 };
+            }
+            Allocator.dealloc(memory, layout(size));
+        }
+    }
+
+    #[test]
+    fn rings_that_nobody_touches_take_no_memory() {
+        let resident = || {
+            let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+            pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * PAGE
+        };
+        let layout = Layout::from_size_align(1 << 20, 1).unwrap();
+        let before = resident();
+        // SAFETY: as above.
+        let rings: Vec<*mut u8> = (0..512).map(|_| unsafe { Allocator.alloc_zeroed(layout) }).collect();
+        // Half of it, for what other tests allocate meanwhile.
+        assert!(resident().saturating_sub(before) < 256 << 20, "{} and {before}", resident());
+        // SAFETY: as above.
+        rings.into_iter().for_each(|ring| unsafe { Allocator.dealloc(ring, layout) });
+    }
+}

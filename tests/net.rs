@@ -1,0 +1,23 @@
+//! `portcullis::net` over links in memory, in paused time: frames by hand, and a guest with a TCP stack.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "every function here is part of a test")]
+
+#[path = "support/guest.rs"]
+mod guest;
+#[path = "support/lossy.rs"]
+mod lossy;
+
+mod net {
+    mod bed;
+    mod ends;
+    mod frames;
+    mod segments;
+    mod streams;
+    mod wire;
+
+    /// Runs a test as a sandbox runs: one thread, one `LocalSet`; time passes when nothing else can.
+    fn run<F: Future<Output = ()>>(test: F) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, test);
+    }
+}

@@ -1,0 +1,214 @@
+//! `portcullis run` on real clients in a real namespace.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::process::Command;
+use std::sync::Arc;
+
+use http::Version;
+use support::pki;
+use support::sandboxed::{HOST, Sandboxed, client, namespaces};
+use support::upstream::{Upstream, pattern};
+
+fn tls() -> Option<Arc<rustls::ServerConfig>> {
+    Some(Arc::new(pki::server_config("good", rustls::ALL_VERSIONS, &[b"h2", b"http/1.1"])))
+}
+
+fn upstream() -> Upstream {
+    Upstream::start(tls(), None)
+}
+
+#[test]
+fn curl_injects_over_h1_and_h2_and_the_echo_is_scrubbed() {
+    if !namespaces() || !client("curl --version") {
+        return;
+    }
+    for (flag, version) in [("--http1.1", Version::HTTP_11), ("--http2", Version::HTTP_2)] {
+        let upstream = upstream();
+        let sandboxed = Sandboxed::new(&upstream);
+        let secret = sandboxed.secret.clone();
+        let ran = sandboxed.sh(&format!(
+            "echo $TOKEN; echo x | curl -sS {flag} -H \"Authorization: Bearer $TOKEN\" -d @- https://{HOST}/echo"
+        ));
+        let out = ran.ok();
+        let placeholder = out.lines().next().unwrap().to_owned();
+        assert_ne!(placeholder, secret);
+        assert!(out.contains(&format!("authorization: Bearer {placeholder}")), "{out}");
+        let seen = upstream.seen();
+        let seen = seen.last().unwrap();
+        assert_eq!(seen.version, version);
+        assert_eq!(seen.header("authorization"), [format!("Bearer {secret}")]);
+        let injection = &ran.records("injection")[0];
+        assert_eq!(
+            (injection["secret"].as_str(), injection["place"].as_str()),
+            (Some("TOKEN"), Some("header:authorization"))
+        );
+        assert!(!ran.records("request").is_empty() && !ran.records("flow").is_empty());
+    }
+}
+
+#[test]
+fn git_clones_and_pushes_with_the_token_in_basic() {
+    if !namespaces() || !client("git --version && git http-backend --help") {
+        return;
+    }
+    let root = std::env::temp_dir().join(format!("portcullis-git-{}", std::process::id()));
+    let setup = format!(
+        "set -e; mkdir -p {0}; cd {0}; git init -q --bare -b main repo.git; git -C repo.git config http.receivepack true; \
+         git init -q -b main seed; cd seed; git config user.email t@example.com; git config user.name t; \
+         head -c 3000000 /dev/urandom > blob; git add .; git commit -qm one; git push -q ../repo.git main",
+        root.display()
+    );
+    assert!(Command::new("sh").args(["-c", &setup]).status().unwrap().success());
+    let upstream = Upstream::start(tls(), Some(root.clone()));
+    let sandboxed = Sandboxed::new(&upstream);
+    let secret = sandboxed.secret.clone();
+    let ran = sandboxed.sh(&format!(
+        "set -e; export HOME=$PWD; git clone -q https://x-access-token:$TOKEN@{HOST}/git/repo.git clone; cd clone; \
+         git config user.email t@example.com; git config user.name t; \
+         head -c 4000000 /dev/urandom > more; git add .; git commit -qm two; git push -q origin main; git rev-parse HEAD"
+    ));
+    let head = ran.ok().trim().to_owned();
+    let pushed = Command::new("git")
+        .args(["-C", &root.join("repo.git").display().to_string(), "rev-parse", "main"])
+        .output();
+    assert_eq!(String::from_utf8_lossy(&pushed.unwrap().stdout).trim(), head);
+    use base64::Engine as _;
+    let expected = base64::engine::general_purpose::STANDARD.encode(format!("x-access-token:{secret}"));
+    assert!(upstream.seen().iter().any(|seen| seen.header("authorization") == [format!("Basic {expected}")]));
+    std::fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn python_requests_trusts_the_sandbox_by_its_variables() {
+    if !namespaces() {
+        return;
+    }
+    let python = ["/usr/bin/python3", "python3"].into_iter().find(|python| {
+        Command::new(python)
+            .args(["-c", "import requests"])
+            .output()
+            .is_ok_and(|output| output.status.success())
+    });
+    let Some(python) = python else {
+        client("python3 -c 'import requests'");
+        return;
+    };
+    let upstream = upstream();
+    let ran = Sandboxed::new(&upstream).sh(&format!(
+        "{python} -c 'import os, requests; r = requests.get(\"https://{HOST}/echo\", \
+         headers={{\"Authorization\": \"Bearer \" + os.environ[\"TOKEN\"]}}); print(r.status_code); \
+         assert os.environ[\"TOKEN\"] in r.text'"
+    ));
+    assert_eq!(ran.ok(), "200\n");
+}
+
+#[test]
+fn node_fetch_trusts_the_sandbox_by_its_variables() {
+    if !namespaces() || !client("node --version") {
+        return;
+    }
+    let upstream = upstream();
+    let ran = Sandboxed::new(&upstream).sh(&format!(
+        "node -e 'fetch(\"https://{HOST}/echo\", {{headers: {{authorization: \"Bearer \" + process.env.TOKEN}}}})\
+         .then(async r => console.log(r.status, (await r.text()).includes(process.env.TOKEN)))'"
+    ));
+    assert_eq!(ran.ok(), "200 true\n");
+}
+
+#[test]
+fn an_event_stream_arrives_event_by_event() {
+    if !namespaces() || !client("curl --version") {
+        return;
+    }
+    for flag in ["--http1.1", "--http2"] {
+        let upstream = upstream();
+        // The second event is sent only after somebody who has read the first asks for it.
+        let ran = Sandboxed::new(&upstream).sh(&format!(
+            "curl -sSN {flag} https://{HOST}/sse | {{ read first; echo \"got $first\"; \
+             curl -sS https://{HOST}/ack; read empty; read second; echo \"got $second\"; }}"
+        ));
+        assert_eq!(ran.ok(), "got data: first\nacknowledged\ngot data: second\n", "{flag}");
+    }
+}
+
+#[test]
+fn a_websocket_is_relayed_and_scrubbed() {
+    if !namespaces() || !client("python3 --version") {
+        return;
+    }
+    let upstream = upstream();
+    let sandboxed = Sandboxed::new(&upstream);
+    std::fs::copy(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/websocket.py"),
+        sandboxed.dir().join("ws.py"),
+    )
+    .unwrap();
+    let ran = sandboxed.sh(&format!("python3 ws.py {HOST}"));
+    assert_eq!(ran.ok(), "101 extensions=false\necho 5\necho 300\necho 70000\nclosed\n");
+}
+
+#[test]
+fn a_gigabyte_down_and_a_quarter_up_at_once_are_the_same_bytes() {
+    if !namespaces() || !client("curl --version") {
+        return;
+    }
+    const DOWN: u64 = 1 << 30;
+    const UP: u64 = 256 << 20;
+    let upstream = upstream();
+    let sandboxed = Sandboxed::new(&upstream);
+    write_pattern(&sandboxed.dir().join("up"), UP);
+    let ran = sandboxed.sh(&format!(
+        "curl -sS -H \"Authorization: Bearer $TOKEN\" https://{HOST}/big/{DOWN} | cksum > down.sum & \
+         curl -sS -H \"Authorization: Bearer $TOKEN\" -T up https://{HOST}/upload; wait; cat down.sum"
+    ));
+    let out = ran.ok();
+    let expected = Command::new("sh")
+        .args(["-c", "cksum"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .map(|mut child| {
+            write_to(&mut child.stdin.take().unwrap(), DOWN);
+            String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+        })
+        .unwrap();
+    assert_eq!(out, format!("{UP}\n{expected}"));
+}
+
+fn write_pattern(path: &std::path::Path, length: u64) {
+    write_to(&mut std::fs::File::create(path).unwrap(), length);
+}
+
+fn write_to(out: &mut impl std::io::Write, length: u64) {
+    let mut offset = 0;
+    while offset < length {
+        let chunk = pattern(offset, (length - offset).min(1 << 20) as usize);
+        out.write_all(&chunk).unwrap();
+        offset += chunk.len() as u64;
+    }
+}
+
+#[test]
+fn another_host_is_refused_with_the_flag_that_would_allow_it() {
+    if !namespaces() || !client("curl --version") {
+        return;
+    }
+    let upstream = upstream();
+    let ran =
+        Sandboxed::new(&upstream).sh("curl -sS -w '%{http_code} %{http_version}\\n' https://other.host/x; \
+         curl -sS -w '%{http_code}\\n' http://other.host/x; \
+         curl -sS -m 5 http://other.host:8080/x");
+    let out = ran.stdout();
+    assert_eq!(out.matches("--allow other.host").count(), 2, "{out}{}", ran.stderr());
+    assert!(out.contains("403 2\n") && out.ends_with("403\n"), "{out}");
+    assert!(ran.stderr().contains("(7)"), "another port is refused at once: {}", ran.stderr());
+    assert!(
+        ran.stderr().contains("portcullis: ") && ran.stderr().contains("other.host:443 (1)"),
+        "{}",
+        ran.stderr()
+    );
+    assert!(ran.records("denial").iter().any(|denial| denial["target"] == "other.host:443"));
+    assert_eq!(upstream.connections(), 0);
+}

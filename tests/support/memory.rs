@@ -1,0 +1,230 @@
+//! A sandbox behind its public facade, a guest on an in-memory cable, and a canary for its secret.
+//!
+//! The sandbox runs on its own thread in real time, as it does anywhere; guest, client and upstream share the
+//! test's. Every frame, stream, answer and log line on the guest's side is watched for the canary, and
+//! [`Bed::finish`] fails where it was seen.
+
+#[path = "memory/client.rs"]
+mod client;
+#[path = "memory/dns.rs"]
+mod dns;
+#[path = "memory/origin.rs"]
+mod origin;
+#[path = "memory/watch.rs"]
+mod watch;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use portcullis::audit::{Event, Record};
+use portcullis::config::Config;
+use portcullis::limits::Limits;
+use portcullis::link::memory;
+use portcullis::name::HostPattern;
+use portcullis::net;
+use portcullis::policy::{AllowRule, ConnectTo, Dial, RuleSource};
+use portcullis::sandbox::{Builder, Sandbox};
+use portcullis::secret::{Location, SecretHost, SecretSpec, SecretValue};
+use tokio::sync::broadcast;
+use tokio::task::LocalSet;
+
+use crate::guest::Guest;
+use crate::pki;
+
+pub(crate) use client::{End, Http, Offer};
+pub(crate) use dns::{addresses, question};
+pub(crate) use origin::{Origin, Reply, Seen};
+pub(crate) use watch::Canary;
+
+/// The host that may have the secret.
+pub(crate) const HOST: &str = "api.example.com";
+/// A host that may be reached and may not have it.
+pub(crate) const OTHER: &str = "other.example.com";
+
+/// What a test waits at most: a hang is a failure, not a hang.
+const WATCHDOG: Duration = Duration::from_secs(30);
+/// Frames in each direction of the cable.
+const CABLE: usize = 256;
+/// The IP MTU of the guest.
+const MTU: usize = 1500;
+
+/// Runs a test on one thread.
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        tokio::time::timeout(WATCHDOG, Box::pin(test)).await.expect("the test hangs");
+    });
+}
+
+/// A sandbox to be started.
+pub(crate) struct Plan {
+    config: Config,
+    limits: Limits,
+    slot: u16,
+    builder: Builder,
+    canary: Canary,
+}
+
+impl Plan {
+    /// The test CA for upstreams, and the secret `TOKEN` for [`HOST`]; nothing leads anywhere yet.
+    pub(crate) fn new() -> Self {
+        Self::with_swap(Location::defaults())
+    }
+
+    /// The same with other places of injection.
+    pub(crate) fn with_swap(swap: Vec<Location>) -> Self {
+        let canary = Canary::new();
+        // No question leaves this machine: nobody listens there.
+        let nameservers = vec![SocketAddr::from(([127, 0, 0, 1], 9))];
+        let config = Config { upstream_ca: vec![pki::path("ca.pem")], nameservers, ..Config::default() };
+        // Flows that a test left open are not waited for.
+        let limits = Limits { shutdown: Duration::from_millis(50), ..Limits::default() };
+        let builder = Sandbox::builder().secret(secret("TOKEN", canary.value(), HOST, swap));
+        Self { config, limits, slot: 0, builder, canary }
+    }
+
+    /// The secret's value.
+    pub(crate) fn canary(&self) -> String {
+        self.canary.value().to_owned()
+    }
+
+    /// Another secret, for another host.
+    pub(crate) fn secret(mut self, name: &str, value: &str, host: &str) -> Self {
+        self.builder = self.builder.secret(secret(name, value, host, Location::defaults()));
+        self
+    }
+
+    /// `--allow`.
+    pub(crate) fn allow(mut self, rule: &str) -> Self {
+        self.config.allow.push(AllowRule::parse(rule, RuleSource::Flag(rule.to_owned())).unwrap());
+        self
+    }
+
+    /// `--connect-to`.
+    pub(crate) fn connect(mut self, host: &str, port: u16, to: SocketAddr) -> Self {
+        self.config.connect_to.push(ConnectTo::parse(&format!("{host}:{port}:{to}")).unwrap());
+        self
+    }
+
+    /// [`HOST`] at 443 is `origin`.
+    pub(crate) fn to(self, origin: &Origin) -> Self {
+        self.connect(HOST, 443, origin.addr)
+    }
+
+    /// `[tls] passthrough`.
+    pub(crate) fn passthrough(mut self, host: &str) -> Self {
+        self.config.passthrough.push(HostPattern::parse(host).unwrap());
+        self
+    }
+
+    /// `[net] nameservers`.
+    pub(crate) fn nameserver(mut self, addr: SocketAddr) -> Self {
+        self.config.nameservers = vec![addr];
+        self
+    }
+
+    pub(crate) fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.limits);
+        self
+    }
+
+    pub(crate) fn slot(mut self, slot: u16) -> Self {
+        self.slot = slot;
+        self
+    }
+
+    pub(crate) fn dial(mut self, dial: impl Dial + Send + 'static) -> Self {
+        self.builder = self.builder.dial(dial);
+        self
+    }
+
+    pub(crate) fn audit(mut self, path: &Path) -> Self {
+        self.builder = self.builder.audit(path);
+        self
+    }
+
+    /// Why it does not start.
+    pub(crate) fn refusal(self) -> String {
+        let Self { config, builder, .. } = self;
+        builder.config(config).prepare().err().expect("it would start").to_string()
+    }
+
+    /// Starts the sandbox, and plugs a guest in.
+    pub(crate) fn start(self) -> Bed {
+        let Self { config, limits, slot, builder, canary } = self;
+        let prepared = builder.config(config).limits(limits).slot(slot).prepare().unwrap();
+        let (ours, theirs) = memory::pair(CABLE, MTU);
+        let sandbox = prepared.start(ours).unwrap();
+        let network = net::Config::for_slot(slot);
+        let guest = Guest::new(canary.watched(theirs), &network);
+        Bed { guest, events: sandbox.events(), sandbox: Some(sandbox), network, canary }
+    }
+}
+
+fn secret(name: &str, value: &str, host: &str, swap: Vec<Location>) -> SecretSpec {
+    SecretSpec {
+        name: name.into(),
+        value: SecretValue::new(value.into()).unwrap(),
+        hosts: vec![SecretHost { pattern: HostPattern::parse(host).unwrap(), port: 443 }],
+        swap,
+    }
+}
+
+/// A running sandbox and its guest. It is to be [finished](Self::finish).
+pub(crate) struct Bed {
+    pub(crate) guest: Guest,
+    sandbox: Option<Sandbox>,
+    events: broadcast::Receiver<Record>,
+    network: net::Config,
+    pub(crate) canary: Canary,
+}
+
+impl Bed {
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        self.sandbox.as_ref().unwrap()
+    }
+
+    /// The gateway's IPv4 address.
+    pub(crate) fn gateway(&self) -> IpAddr {
+        self.network.gateway_v4.into()
+    }
+
+    /// The placeholder of `TOKEN`.
+    pub(crate) fn token(&self) -> String {
+        self.placeholder("TOKEN")
+    }
+
+    pub(crate) fn placeholder(&self, name: &str) -> String {
+        let env = self.sandbox().guest_env();
+        let (_, placeholder) = env.placeholders.iter().find(|(own, _)| own == name).unwrap();
+        assert!(!placeholder.contains(self.canary.value()));
+        placeholder.clone()
+    }
+
+    /// The next event that `wanted` makes something of; others are passed over.
+    pub(crate) async fn event<T>(&mut self, wanted: impl Fn(&Event) -> Option<T>) -> T {
+        loop {
+            let record = self.events.recv().await.expect("the sandbox has ended");
+            self.canary.check("an event", serde_json::to_string(&record).unwrap().as_bytes());
+            if let Some(found) = wanted(&record.event) {
+                return found;
+            }
+        }
+    }
+
+    /// Ends the sandbox; the canary must have been nowhere.
+    pub(crate) async fn finish(mut self) {
+        self.sandbox.take().unwrap().shutdown().await;
+        while let Ok(record) = self.events.try_recv() {
+            self.canary.check("an event", serde_json::to_string(&record).unwrap().as_bytes());
+        }
+        self.canary.assert_unseen();
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        assert!(self.sandbox.is_none() || std::thread::panicking(), "Bed::finish was not called");
+    }
+}

@@ -1,0 +1,151 @@
+//! Runs the `portcullis` binary on real clients, with a canary for a secret.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::upstream::Upstream;
+
+/// The host that may have the secret.
+pub(crate) const HOST: &str = "api.example.com";
+
+/// A sandboxed command about to run.
+pub(crate) struct Sandboxed {
+    /// The value that must never be seen inside.
+    pub(crate) secret: String,
+    dir: PathBuf,
+    command: Command,
+}
+
+impl Sandboxed {
+    /// `portcullis run` with the secret `TOKEN` for [`HOST`], which is mapped to `upstream`.
+    pub(crate) fn new(upstream: &Upstream) -> Self {
+        Self::bare()
+            .flag("--secret", &format!("TOKEN@{HOST}"))
+            .flag("--connect-to", &format!("{HOST}:443:{}", upstream.addr))
+            .flag("--upstream-ca", concat!(env!("CARGO_MANIFEST_DIR"), "/certs/ca.pem"))
+    }
+
+    /// `portcullis run` that allows nothing, with a canary in the variable `TOKEN`.
+    pub(crate) fn bare() -> Self {
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("portcullis-test-{}-{run}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let secret = format!("canary-{:016x}{:016x}", random(), random());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        command
+            .arg("run")
+            .arg("--audit")
+            .arg(dir.join("audit.jsonl"))
+            .arg("--log")
+            .arg(dir.join("log"))
+            .env("TOKEN", &secret)
+            .env("PORTCULLIS_LOG", "portcullis=trace")
+            .stdin(Stdio::null());
+        Self { secret, dir, command }
+    }
+
+    /// One more flag of `portcullis run`.
+    pub(crate) fn flag(mut self, name: &str, value: &str) -> Self {
+        self.command.args([name, value]);
+        self
+    }
+
+    /// A variable of the host.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// A scratch directory that both sides see.
+    pub(crate) fn dir(&self) -> &PathBuf {
+        &self.dir
+    }
+
+    /// Runs a shell script inside and waits for it.
+    pub(crate) fn sh(self, script: &str) -> Ran {
+        let Self { secret, dir, mut command } = self;
+        command.args(["--", "sh", "-c", script]).current_dir(&dir);
+        let output = command.output().unwrap();
+        let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap_or_default();
+        let ran = Ran { audit: read("audit.jsonl"), log: read("log"), output };
+        for (place, text) in [
+            ("stdout", ran.stdout()),
+            ("stderr", ran.stderr()),
+            ("audit", ran.audit.clone()),
+            ("log", ran.log.clone()),
+        ] {
+            assert!(!text.contains(&secret), "the secret is in {place}:\n{text}");
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+        ran
+    }
+}
+
+/// What a sandboxed command left.
+pub(crate) struct Ran {
+    pub(crate) output: Output,
+    pub(crate) audit: String,
+    pub(crate) log: String,
+}
+
+impl Ran {
+    pub(crate) fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
+    /// The standard output of a command that must have succeeded.
+    pub(crate) fn ok(&self) -> String {
+        assert!(
+            self.output.status.success(),
+            "{}\n{}\n{}\n{}",
+            self.output.status,
+            self.stdout(),
+            self.stderr(),
+            self.log
+        );
+        self.stdout()
+    }
+
+    /// The audit records of one kind.
+    pub(crate) fn records(&self, kind: &str) -> Vec<serde_json::Value> {
+        let lines = self.audit.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.filter(|record| record["event"] == kind).collect()
+    }
+}
+
+fn random() -> u64 {
+    getrandom::u64().unwrap()
+}
+
+/// Whether namespaces can be made here; says loudly when not, and insists where the environment says so.
+#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
+pub(crate) fn namespaces() -> bool {
+    let probe = Command::new(env!("CARGO_BIN_EXE_portcullis")).args(["run", "--", "true"]).output().unwrap();
+    if probe.status.success() {
+        return true;
+    }
+    let why = String::from_utf8_lossy(&probe.stderr).into_owned();
+    assert!(std::env::var_os("PORTCULLIS_REQUIRE_NAMESPACES").is_none(), "namespaces are required: {why}");
+    eprintln!("\n*** SKIPPED, no namespaces here: {why}");
+    false
+}
+
+/// Whether a client is installed; says loudly when not, and insists where the environment says so.
+#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
+pub(crate) fn client(probe: &str) -> bool {
+    let found = Command::new("sh").args(["-c", probe]).output().unwrap().status.success();
+    assert!(
+        found || std::env::var_os("PORTCULLIS_REQUIRE_CLIENTS").is_none(),
+        "a client is required: {probe}"
+    );
+    if !found {
+        eprintln!("\n*** SKIPPED, no client here: {probe}");
+    }
+    found
+}
