@@ -74,6 +74,11 @@ pub struct Limits {
     pub h2_pending_resets: usize,
     /// h2 streams we had to reset for a peer's faults; over it the connection ends.
     pub h2_error_resets: usize,
+    /// How long an answer is silent before the beginning of what may be a secret goes on to the guest, where it is
+    /// no longer than `released_octets`: a peer may wait for the end of a message that ends as a secret begins.
+    pub scrub_silence: Duration,
+    /// Octets of a secret's beginning that a silence may let go; the rest of the secret is scrubbed all the same.
+    pub released_octets: usize,
     /// Octets of a guest's own text quoted in a refusal or an event.
     pub quoted_text: usize,
 
@@ -158,6 +163,8 @@ impl Default for Limits {
             h2_send_buffer: 256 << 10,
             h2_pending_resets: 32,
             h2_error_resets: 128,
+            scrub_silence: Duration::from_millis(15),
+            released_octets: 3,
             quoted_text: 256,
 
             dns_bindings: 16_384,

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use portcullis::http::{Mirror, Upstream, serve};
 use portcullis::limits::Limits;
-use portcullis::name::{HostName, Origin, Scheme};
-use portcullis::secret::Secrets;
+use portcullis::name::{HostName, HostPattern, Origin, Scheme};
+use portcullis::secret::{Location, SecretHost, SecretSpec, SecretValue, Secrets};
 use portcullis::tls::Alpn;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,6 +18,20 @@ use tokio::time::{Instant, timeout};
 
 const ASKED: &str = "GET /chat HTTP/1.1\r\nHost: a.example\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// A secret of the host, which every answer is searched for.
+const SECRET: &str = "seven-seas-are-a-secret";
+
+/// A mirror with the secret, of which a silence lets the first octets go.
+fn scrubbing() -> Mirror {
+    let secret = SecretSpec {
+        name: "TOKEN".into(),
+        value: SecretValue::new(SECRET.into()).unwrap(),
+        hosts: vec![SecretHost { pattern: HostPattern::parse("a.example").unwrap(), port: 443 }],
+        swap: vec![Location::Header],
+    };
+    Mirror { secrets: Secrets::new(vec![secret]).unwrap(), ..mirror() }
+}
 
 fn mirror() -> Mirror {
     Mirror {
@@ -31,9 +45,13 @@ fn mirror() -> Mirror {
 
 /// A guest, an upstream, and the mirror between them; `room` octets fit into a stream.
 fn connect(room: usize) -> (DuplexStream, DuplexStream, JoinHandle<()>) {
+    connect_by(mirror(), room)
+}
+
+fn connect_by(mirror: Mirror, room: usize) -> (DuplexStream, DuplexStream, JoinHandle<()>) {
     let (guest, guest_end) = duplex(room);
     let (upstream_end, upstream) = duplex(room);
-    let serving = spawn_local(serve(guest_end, Alpn::Http1, Upstream::Plain(upstream_end), mirror()));
+    let serving = spawn_local(serve(guest_end, Alpn::Http1, Upstream::Plain(upstream_end), mirror));
     (guest, upstream, serving)
 }
 
@@ -74,6 +92,49 @@ fn an_agreed_upgrade_relays_both_ways_and_each_end_on_its_own() {
         assert_eq!(guest.read(&mut [0]).await.unwrap(), 0);
         serving.await.unwrap();
     });
+}
+
+#[test]
+fn a_message_that_ends_as_a_secret_begins_comes_whole() {
+    run(async {
+        let (mut guest, mut upstream, _serving) = connect_by(scrubbing(), 1 << 16);
+        guest.write_all(ASKED.as_bytes()).await.unwrap();
+        all(&mut upstream).await;
+        upstream.write_all(SWITCHED.as_bytes()).await.unwrap();
+        all(&mut guest).await;
+        for message in ["seas", "se", "the same and more", "these"] {
+            upstream.write_all(message.as_bytes()).await.unwrap();
+            assert_eq!(all(&mut guest).await, message);
+        }
+        // More of a secret than a few octets waits for the rest, and a whole one never comes.
+        upstream.write_all(b"it is seven").await.unwrap();
+        assert_eq!(all(&mut guest).await, "it is ");
+        upstream.write_all(&SECRET.as_bytes()["seven".len()..]).await.unwrap();
+        let heard = all(&mut guest).await;
+        assert!(heard.len() == SECRET.len() && !heard.contains("seven"), "{heard}");
+        upstream.write_all(b"it is se").await.unwrap();
+        assert_eq!(all(&mut guest).await, "it is se");
+        upstream.write_all(&SECRET.as_bytes()["se".len()..]).await.unwrap();
+        let heard = all(&mut guest).await;
+        assert!(heard.len() == SECRET.len() - "se".len() && !heard.contains("ven"), "{heard}");
+    });
+}
+
+#[test]
+fn a_piece_of_a_body_that_ends_as_a_secret_begins_comes_whole() {
+    for head in ["Transfer-Encoding: chunked\r\n\r\n3\r\n", "Content-Length: 9\r\n\r\n"] {
+        run(async {
+            let (mut guest, mut upstream, _serving) = connect_by(scrubbing(), 1 << 16);
+            guest.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
+            all(&mut upstream).await;
+            upstream.write_all(format!("HTTP/1.1 200 OK\r\n{head}yes").as_bytes()).await.unwrap();
+            let heard = all(&mut guest).await;
+            // Sizes of chunks are digits.
+            let body = heard.split_once("\r\n\r\n").unwrap().1;
+            let body: String = body.chars().filter(char::is_ascii_lowercase).collect();
+            assert_eq!(body, "yes", "{heard}");
+        });
+    }
 }
 
 #[test]

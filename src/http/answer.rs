@@ -14,6 +14,7 @@ use super::body::GuestBody;
 use super::deny::Refusal;
 use super::watch::Progress;
 use super::{fields, gate};
+use crate::limits::Limits;
 use crate::secret::{Carried, Scrubber};
 
 /// What came, and what it came to.
@@ -38,6 +39,7 @@ impl Answer {
         mut self,
         scrubber: Scrubber,
         carried: Carried,
+        limits: &Limits,
     ) -> Result<Response<GuestBody>, Refusal> {
         if !self.body.is_end_stream() {
             scrubber
@@ -49,7 +51,7 @@ impl Answer {
         scrubber.headers(&mut self.parts.headers);
         // The reason phrase and the spelling of field names are the upstream's text too.
         self.parts.extensions.clear();
-        Ok(Response::from_parts(self.parts, GuestBody::scrubbed(self.body, scrubber, self.progress)))
+        Ok(Response::from_parts(self.parts, GuestBody::scrubbed(self.body, scrubber, self.progress, limits)))
     }
 
     fn write(&mut self, length: Option<u64>) {

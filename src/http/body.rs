@@ -13,8 +13,10 @@ use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::fields;
+use super::held::Held;
 use super::watch::Progress;
-use crate::secret::{ScrubStream, Scrubber};
+use crate::limits::Limits;
+use crate::secret::Scrubber;
 
 /// Why a body did not end as it should.
 #[derive(Debug, thiserror::Error)]
@@ -128,12 +130,17 @@ impl GuestBody {
     }
 
     /// An upstream's body without the secrets `scrubber` knows.
-    pub(super) fn scrubbed(inner: Incoming, scrubber: Scrubber, progress: Rc<Progress>) -> Self {
+    pub(super) fn scrubbed(
+        inner: Incoming,
+        scrubber: Scrubber,
+        progress: Rc<Progress>,
+        limits: &Limits,
+    ) -> Self {
         if inner.is_end_stream() {
             return Self::passed(inner, progress);
         }
         let length = if scrubber.keeps_length() { inner.size_hint().exact() } else { None };
-        let stream = scrubber.body();
+        let stream = Held::new(scrubber.body(), limits);
         let passed = Passed::new(inner, progress);
         Self(Source::Scrubbed(Box::new(Scrubbed { passed, scrubber, stream, length, end: End::NotYet })))
     }
@@ -209,11 +216,12 @@ impl Passed {
     }
 }
 
-/// Frames of an upstream, scrubbed; what a match may still begin with is held back to the next or the end.
+/// Frames of an upstream, scrubbed; what a match may still begin with is held back to the next or the end, or to
+/// a silence.
 struct Scrubbed {
     passed: Passed,
     scrubber: Scrubber,
-    stream: ScrubStream,
+    stream: Held,
     /// Octets still to come, where scrubbing changes no length.
     length: Option<u64>,
     end: End,
@@ -241,13 +249,14 @@ impl Scrubbed {
                     return Poll::Ready(None);
                 }
             }
-            let clean = match ready!(self.passed.poll_frame(cx)) {
-                Some(Ok(frame)) => self.scrub(frame),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => {
+            let clean = match self.passed.poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => self.scrub(frame),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => {
                     self.end = End::Told;
                     self.stream.finish()
                 }
+                Poll::Pending => ready!(self.stream.poll_released(cx)),
             };
             if !clean.is_empty() {
                 self.length = self.length.map(|length| length.saturating_sub(clean.len() as u64));

@@ -226,7 +226,9 @@ impl Exchanges {
         let answer = Answer { parts, body, method, progress: Rc::clone(progress) };
         match scrubber {
             None => Ok(answer.pass()),
-            Some(scrubber) => Ok(answer.scrub(scrubber, carried).map_err(Ending::Failed)?),
+            Some(scrubber) => {
+                Ok(answer.scrub(scrubber, carried, &self.mirror.limits).map_err(Ending::Failed)?)
+            }
         }
     }
 

@@ -209,6 +209,6 @@ where
         let guest = Upgraded { stream: guest, read };
         let upstream = upstream.into_parts();
         let upstream = Upgraded { stream: upstream.io.into_inner().into_inner(), read: upstream.read_buf };
-        relay(guest, upstream, scrub, self.limits.h1_buffer).await.map_err(ServeError::Relay)
+        relay(guest, upstream, scrub, &self.limits).await.map_err(ServeError::Relay)
     }
 }

@@ -14,6 +14,7 @@ mod fields;
 mod gate;
 mod h1;
 mod h2;
+mod held;
 mod hold;
 mod linger;
 #[cfg(test)]

@@ -22,6 +22,8 @@ use hyper::body::{Body as _, Incoming};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::gate::lists;
+use super::held::Held;
+use crate::limits::Limits;
 use crate::secret::{ScrubStream, Scrubber};
 
 /// What RFC 6455 §1.3 has a server add to the key.
@@ -167,7 +169,7 @@ pub(super) async fn relay<G, U>(
     guest: Upgraded<G>,
     upstream: Upgraded<U>,
     scrub: Option<ScrubStream>,
-    buffer: usize,
+    limits: &Limits,
 ) -> io::Result<()>
 where
     G: AsyncRead + AsyncWrite,
@@ -175,6 +177,8 @@ where
 {
     let (guest_reads, guest_writes) = tokio::io::split(guest.stream);
     let (upstream_reads, upstream_writes) = tokio::io::split(upstream.stream);
+    let scrub = scrub.map(|stream| Held::new(stream, limits));
+    let buffer = limits.h1_buffer;
     let out = pump(Upgraded { stream: guest_reads, read: guest.read }, upstream_writes, None, buffer);
     let back = pump(Upgraded { stream: upstream_reads, read: upstream.read }, guest_writes, scrub, buffer);
     tokio::try_join!(out, back)?;
@@ -182,12 +186,7 @@ where
 }
 
 /// One direction: what is read is written and flushed before more is read.
-async fn pump<R, W>(
-    from: Upgraded<R>,
-    mut to: W,
-    mut scrub: Option<ScrubStream>,
-    buffer: usize,
-) -> io::Result<()>
+async fn pump<R, W>(from: Upgraded<R>, mut to: W, mut scrub: Option<Held>, buffer: usize) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -198,21 +197,41 @@ where
         if let Some(scrub) = &mut scrub {
             piece = scrub.push(piece);
         }
-        if !piece.is_empty() {
-            to.write_all(&piece).await?;
-            to.flush().await?;
-        }
+        write(&mut to, &piece).await?;
         drop(piece);
         space.reserve(buffer);
-        if from.read_buf(&mut space).await? == 0 {
-            break;
-        }
-        piece = space.split().freeze();
+        piece = tokio::select! {
+            biased;
+            count = from.read_buf(&mut space) => match count? {
+                0 => break,
+                _ => space.split().freeze(),
+            },
+            released = released(&mut scrub) => {
+                write(&mut to, &released).await?;
+                Bytes::new()
+            }
+        };
     }
     if let Some(scrub) = &mut scrub {
         to.write_all(&scrub.finish()).await?;
     }
     to.shutdown().await
+}
+
+async fn write<W: AsyncWrite + Unpin>(to: &mut W, piece: &[u8]) -> io::Result<()> {
+    if piece.is_empty() {
+        return Ok(());
+    }
+    to.write_all(piece).await?;
+    to.flush().await
+}
+
+/// What a silence of the source lets go; never, where nothing is held back.
+async fn released(scrub: &mut Option<Held>) -> Bytes {
+    match scrub {
+        Some(scrub) => scrub.released().await,
+        None => std::future::pending().await,
+    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,13 @@
 //! It knows nothing of secrets, headers or bodies. A match is the leftmost, then the longest; what was written
 //! is never looked at again. Invariant: however a text is cut into chunks, the chunks written, joined, are
 //! what the whole text at once would have given; and only a tail that may be the beginning of a pattern waits.
+//! A few bytes of such a tail may be let go early ([`Replacer::release`]); a match they began is still replaced,
+//! but for them.
 
 use std::mem;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::patterns::{Hit, PatternError, Patterns};
@@ -118,13 +120,15 @@ pub struct Replacer {
     replacements: Arc<Replacements>,
     /// A proper beginning of a pattern, shorter than the longest one; usually empty.
     held: Zeroizing<Vec<u8>>,
+    /// How many bytes of `held`, its first, were written already.
+    released: usize,
 }
 
 impl Replacer {
     /// Begins a text.
     #[must_use]
     pub fn new(replacements: Arc<Replacements>) -> Self {
-        Self { replacements, held: Zeroizing::default() }
+        Self { replacements, held: Zeroizing::default(), released: 0 }
     }
 
     /// Takes the next chunk and gives what is settled, maybe nothing.
@@ -132,6 +136,9 @@ impl Replacer {
     /// A chunk without a match comes back as it is, not copied; only where the chunk before ended in the
     /// beginning of a pattern are the two joined.
     pub fn push(&mut self, mut chunk: Bytes) -> Bytes {
+        if chunk.is_empty() {
+            return chunk;
+        }
         if !self.held.is_empty() {
             return self.push_joined(&chunk);
         }
@@ -152,7 +159,41 @@ impl Replacer {
             tail.zeroize();
         }
         joined.truncate(hold);
-        self.replacements.apply(joined.freeze(), &hits)
+        let written = self.written(&hits, hold);
+        let mut out = self.replacements.apply(joined.freeze(), &hits);
+        out.advance(written.min(out.len()));
+        out
+    }
+
+    /// How many bytes of what the first `settled` bytes become were written already; they are so no longer.
+    fn written(&mut self, hits: &[Hit], settled: usize) -> usize {
+        let released = self.released.min(settled);
+        self.released -= released;
+        // No match lies within the released bytes, so at most one begins there.
+        match hits.first().filter(|hit| hit.start < released) {
+            Some(hit) => {
+                let text = self.replacements.texts.get(hit.pattern).map_or(0, |text| text.len());
+                hit.start + text.min(released - hit.start)
+            }
+            None => released,
+        }
+    }
+
+    /// Lets what waits go, if it is no more than `most` bytes and no match; for a text that has fallen silent.
+    ///
+    /// Should they turn out to have begun a match, the rest of what replaces it follows.
+    pub fn release(&mut self, most: usize) -> Bytes {
+        let waits = self.releasable(most);
+        let from = self.released;
+        self.released += waits;
+        Bytes::copy_from_slice(self.held.get(from..from + waits).unwrap_or_default())
+    }
+
+    /// How many bytes [`Replacer::release`] would let go.
+    #[must_use]
+    pub fn releasable(&self, most: usize) -> usize {
+        let few = self.held.len() <= most && self.replacements.patterns.find(&self.held, 0).is_none();
+        if few { self.held.len() - self.released } else { 0 }
     }
 
     fn hold(&mut self, tail: &[u8]) {
@@ -166,7 +207,10 @@ impl Replacer {
     pub fn finish(&mut self) -> Bytes {
         let rest = Bytes::from(mem::take(&mut *self.held));
         let hits: Vec<_> = self.replacements.patterns.find_all(&rest).collect();
-        self.replacements.apply(rest, &hits)
+        let written = self.written(&hits, rest.len());
+        let mut out = self.replacements.apply(rest, &hits);
+        out.advance(written.min(out.len()));
+        out
     }
 
     /// Bytes that wait for more.

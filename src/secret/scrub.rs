@@ -163,4 +163,18 @@ impl ScrubStream {
     pub fn held(&self) -> usize {
         self.0.held()
     }
+
+    /// Lets what waits go, where that is `most` bytes or less: the source has fallen silent.
+    ///
+    /// A peer may wait for the end of a message that happens to end as a secret begins. Should the rest of
+    /// a secret follow all the same, the guest sees no more of it than these bytes.
+    pub fn release(&mut self, most: usize) -> Bytes {
+        self.0.release(most)
+    }
+
+    /// Whether [`ScrubStream::release`] would let anything go.
+    #[must_use]
+    pub fn is_releasable(&self, most: usize) -> bool {
+        self.0.releasable(most) > 0
+    }
 }

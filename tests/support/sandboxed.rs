@@ -9,6 +9,9 @@ use super::upstream::Upstream;
 /// The host that may have the secret.
 pub(crate) const HOST: &str = "api.example.com";
 
+/// Seconds after which a sandboxed command is ended, so that a hang fails its test and shows its log.
+const PATIENCE: &str = "300";
+
 /// A sandboxed command about to run.
 pub(crate) struct Sandboxed {
     /// The value that must never be seen inside.
@@ -33,8 +36,9 @@ impl Sandboxed {
         let dir = std::env::temp_dir().join(format!("portcullis-test-{}-{run}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let secret = format!("canary-{:016x}{:016x}", random(), random());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        let mut command = Command::new("timeout");
         command
+            .args(["-k", "10", PATIENCE, env!("CARGO_BIN_EXE_portcullis")])
             .arg("run")
             .arg("--audit")
             .arg(dir.join("audit.jsonl"))

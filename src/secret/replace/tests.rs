@@ -133,6 +133,33 @@ proptest! {
     }
 
     #[test]
+    fn a_silence_lets_few_bytes_go_and_changes_no_length((pairs, text) in case(), cuts in vec(any::<Index>(), 0..12)) {
+        const MOST: usize = 2;
+        let pairs: Pairs = pairs.into_iter().map(|(from, _)| (from.clone(), vec![b'#'; from.len()])).collect();
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+        cuts.extend([0, text.len()]);
+        cuts.sort_unstable();
+        let mut replacer = Replacer::new(replacements(&pairs));
+        let mut out = Vec::new();
+        for cut in cuts.windows(2) {
+            out.extend(replacer.push(Bytes::copy_from_slice(&text[cut[0]..cut[1]])));
+            let (held, releasable) = (replacer.held(), replacer.releasable(MOST));
+            prop_assert!(releasable <= MOST && (held > MOST || releasable == 0 || out.len() + releasable == cut[1]));
+            out.extend(replacer.release(MOST));
+            prop_assert_eq!(replacer.releasable(MOST), 0);
+        }
+        out.extend(replacer.finish());
+        let expected = naive(&pairs, &text);
+        prop_assert_eq!(out.len(), expected.len());
+        // What differs was let go in time: no more than that at the beginning of each match.
+        let mut shown = 0;
+        for ((out, expected), text) in out.iter().zip(&expected).zip(&text) {
+            shown = if expected == &b'#' && out != expected { shown + 1 } else { 0 };
+            prop_assert!(shown <= MOST && (out == expected || out == text));
+        }
+    }
+
+    #[test]
     fn single_bytes_give_the_whole((pairs, text) in case()) {
         prop_assert_eq!(streamed(&pairs, text.chunks(1)), naive(&pairs, &text));
     }
@@ -202,4 +229,32 @@ fn lengths_are_kept_only_if_all_are_equal() {
     assert!(replacements(&vec![equal.clone()]).keeps_length());
     assert!(!replacements(&vec![equal, other]).keeps_length());
     assert!(replacements(&Vec::new()).keeps_length());
+}
+
+#[test]
+fn what_a_silence_let_go_is_not_written_twice() {
+    for (to, expected) in [("<placeholder>", "a selaceholder>."), ("x", "a se."), ("", "a se.")] {
+        let mut replacer = Replacer::new(replacements(&one("secret", to)));
+        let mut out = replacer.push(Bytes::from_static(b"a se")).to_vec();
+        assert_eq!(out, b"a ");
+        out.extend(replacer.release(3));
+        assert_eq!((out.as_slice(), replacer.release(3).len()), (b"a se".as_slice(), 0));
+        out.extend(replacer.push(Bytes::from_static(b"cr")));
+        assert_eq!(replacer.release(3), "", "more than was to be let go");
+        out.extend(replacer.push(Bytes::from_static(b"et.")));
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+    let mut replacer = Replacer::new(replacements(&one("secret", "<placeholder>")));
+    let pushed = [replacer.push(Bytes::from_static(b"se")), replacer.release(2)].concat();
+    let more =
+        [replacer.push(Bytes::from_static(b"nd secret se")), replacer.release(2), replacer.finish()].concat();
+    assert_eq!([pushed, more].concat(), b"send <placeholder> se");
+}
+
+#[test]
+fn a_match_that_waits_for_a_longer_one_is_not_let_go() {
+    let mut replacer =
+        Replacer::new(replacements(&vec![(b"ab".to_vec(), b"1".to_vec()), (b"abc".to_vec(), b"2".to_vec())]));
+    assert_eq!((replacer.push(Bytes::from_static(b"ab")).len(), replacer.release(3).len()), (0, 0));
+    assert_eq!(replacer.finish(), "1");
 }
