@@ -5,13 +5,18 @@
 mod guest;
 #[path = "support/lossy.rs"]
 mod lossy;
+#[path = "support/pieces.rs"]
+mod pieces;
 
 mod net {
     mod bed;
+    mod echo;
     mod ends;
+    mod fragments;
     mod frames;
     mod segments;
     mod streams;
+    mod udp;
     mod wire;
 
     /// Runs a test as a sandbox runs: one thread, one `LocalSet`; time passes when nothing else can.
