@@ -112,6 +112,27 @@ pub(crate) fn unshare_user_and_mounts() -> io::Result<()> {
     Ok(())
 }
 
+/// Takes the set-user-ID bit and file capabilities from every program under `/`, in all its mounts.
+///
+/// # Errors
+/// What `mount_setattr` said; it is in Linux 5.12 and later.
+pub(crate) fn ignore_file_privileges() -> io::Result<()> {
+    let attributes =
+        libc::mount_attr { attr_set: libc::MOUNT_ATTR_NOSUID, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: the kernel reads the path up to its end and one `mount_attr` of the size given.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            c"/".as_ptr(),
+            libc::AT_RECURSIVE,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    })?;
+    Ok(())
+}
+
 /// Blocks `signals` and gives a descriptor that reads them.
 ///
 /// # Errors
