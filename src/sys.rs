@@ -13,6 +13,7 @@ use std::ffi::c_ulong;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{self, AssertUnwindSafe};
@@ -130,6 +131,22 @@ pub(crate) fn ignore_file_privileges() -> io::Result<()> {
             size_of::<libc::mount_attr>(),
         )
     })?;
+    Ok(())
+}
+
+/// Has a datagram socket of the family of `peer` told of every ICMP error about what it sent, passing ones too.
+///
+/// # Errors
+/// What `setsockopt` said.
+pub(crate) fn receive_errors(socket: &OwnedFd, peer: IpAddr) -> io::Result<()> {
+    let (level, option) = match peer {
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVERR),
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+    };
+    let on: libc::c_int = 1;
+    let size = libc::socklen_t::try_from(size_of_val(&on)).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the kernel reads one int of the size given.
+    check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), size) })?;
     Ok(())
 }
 

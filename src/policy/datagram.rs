@@ -54,16 +54,17 @@ impl Policy {
         service: Service,
         names: &Names,
         now: Instant,
-    ) -> Result<Vec<Judged>, Denial> {
-        match names.meaning(addr) {
-            Meaning::Gateway => self.alias_datagram(addr, service),
+    ) -> Result<(Judged, Option<Judged>), Denial> {
+        let one = match names.meaning(addr) {
+            Meaning::Gateway => return self.alias_datagram(addr, service),
             Meaning::Mapped(Some(name)) => self.mapped_datagram(name, service),
             Meaning::Mapped(None) => Err(Denial::unbound(addr, service)),
             Meaning::Elsewhere => self.bound_datagram(addr, service, names.names_of(addr, now)),
-        }
+        };
+        Ok((one?, None))
     }
 
-    fn alias_datagram(&self, addr: IpAddr, service: Service) -> Result<Vec<Judged>, Denial> {
+    fn alias_datagram(&self, addr: IpAddr, service: Service) -> Result<(Judged, Option<Judged>), Denial> {
         let rule = self.rules.iter().find(|rule| rule.alias().is_some() && rule.opens(service));
         let Some((rule, host)) = rule.and_then(|rule| Some((rule, rule.alias()?))) else {
             return Err(Denial::not_loopback(addr, service));
@@ -72,16 +73,17 @@ impl Policy {
             let addr = self.addressed(host, service, addr)?;
             Ok(Judged { addr, host: host.clone(), rule: Arc::clone(rule) })
         };
-        LOOPBACK.into_iter().map(judged).collect()
+        let [v4, v6] = LOOPBACK;
+        Ok((judged(v4)?, Some(judged(v6)?)))
     }
 
     /// A name with an address of the sandbox's own is where the operator's `--connect-to` says, and nowhere else.
-    fn mapped_datagram(&self, name: &HostName, service: Service) -> Result<Vec<Judged>, Denial> {
+    fn mapped_datagram(&self, name: &HostName, service: Service) -> Result<Judged, Denial> {
         let rule = self.opened(name, service)?;
         let to = service.port().and_then(|port| self.connect_to(name, port));
         let Some(to) = to else { return Err(Denial::sent_nowhere(name, service)) };
         let addr = self.addressed(name, service, to.ip())?;
-        Ok(vec![Judged { addr, host: name.clone(), rule: Arc::clone(rule) }])
+        Ok(Judged { addr, host: name.clone(), rule: Arc::clone(rule) })
     }
 
     /// The first bound name that allows it decides; where none does, the first denial is told.
@@ -90,7 +92,7 @@ impl Policy {
         addr: IpAddr,
         service: Service,
         names: impl Iterator<Item = &'a HostName>,
-    ) -> Result<Vec<Judged>, Denial> {
+    ) -> Result<Judged, Denial> {
         let mut denied = None;
         for name in names {
             let judged = self.opened(name, service).and_then(|rule| {
@@ -98,7 +100,7 @@ impl Policy {
                 Ok(Judged { addr, host: name.clone(), rule: Arc::clone(rule) })
             });
             match judged {
-                Ok(judged) => return Ok(vec![judged]),
+                Ok(judged) => return Ok(judged),
                 Err(denial) => denied = denied.or(Some(denial)),
             }
         }
@@ -106,12 +108,13 @@ impl Policy {
     }
 }
 
-fn verdict<A: Copy>(judged: Result<Vec<Judged>, Denial>, address: impl Fn(SocketAddr) -> A) -> AtDatagram<A> {
+fn verdict<A: Copy>(
+    judged: Result<(Judged, Option<Judged>), Denial>,
+    address: impl Fn(SocketAddr) -> A,
+) -> AtDatagram<A> {
+    let permit = |Judged { addr, host, rule }| DatagramPermit::new(address(addr), host, rule);
     match judged {
-        Ok(judged) => {
-            let permit = |Judged { addr, host, rule }| DatagramPermit::new(address(addr), host, rule);
-            AtDatagram::Dial(judged.into_iter().map(permit).collect())
-        }
+        Ok((first, other)) => AtDatagram::Dial(permit(first), other.into_iter().map(permit).collect()),
         Err(denial) => AtDatagram::Refuse(denial),
     }
 }

@@ -87,8 +87,8 @@ pub enum AtSyn {
 #[derive(Debug)]
 #[must_use = "a datagram waits for it"]
 pub enum AtDatagram<A> {
-    /// Relay to the first of these; never empty. The next is for a refusal before anything was answered.
-    Dial(Vec<DatagramPermit<A>>),
+    /// Relay to this one, or to the next of the others where it refuses before it has answered anything.
+    Dial(DatagramPermit<A>, Vec<DatagramPermit<A>>),
     /// Answer with an ICMP error.
     Refuse(Denial),
 }

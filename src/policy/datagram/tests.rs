@@ -11,14 +11,14 @@ use crate::policy::{Protocol, Reason};
 fn refused<A: Debug>(verdict: AtDatagram<A>) -> Denial {
     match verdict {
         AtDatagram::Refuse(denial) => denial,
-        AtDatagram::Dial(permits) => panic!("not refused: {permits:?}"),
+        AtDatagram::Dial(permit, _) => panic!("not refused: {permit:?}"),
     }
 }
 
 fn dialled<A: Copy + Debug + ToString>(verdict: AtDatagram<A>) -> Vec<String> {
     match verdict {
-        AtDatagram::Dial(permits) => permits
-            .iter()
+        AtDatagram::Dial(first, others) => std::iter::once(&first)
+            .chain(&others)
             .map(|permit| format!("{} {} by {}", permit.addr().to_string(), permit.host(), permit.rule()))
             .collect(),
         AtDatagram::Refuse(denial) => panic!("refused: {denial}"),
