@@ -34,6 +34,22 @@ pub struct Limits {
     pub drain: Duration,
     /// Datagrams queued at once toward the DNS service, and replies toward the guest.
     pub datagrams: usize,
+    /// UDP and echo associations accepted at once; the least recently used one is ended for the next, counted.
+    pub associations: usize,
+    /// New associations that wait for a verdict. Over it their datagrams are dropped, counted.
+    pub associations_held: usize,
+    /// Datagrams of one association queued toward the proxy; one more is dropped, counted.
+    pub udp_queue: usize,
+    /// Octets of the packets in that queue.
+    pub udp_queue_bytes: usize,
+    /// Octets of buffers in the queues of all associations together.
+    pub udp_memory: usize,
+    /// Emptied buffers kept for the next datagrams of each direction, so that those cost no allocation.
+    pub spare_datagrams: usize,
+    /// Frames of datagrams and ICMP errors queued toward the guest, which a link takes in one turn or is busy.
+    pub egress_frames: usize,
+    /// Octets of those frames.
+    pub egress_bytes: usize,
     /// A UDP or echo association ends when for so long nothing has passed either way.
     pub udp_idle: Duration,
     /// Refused associations that have a record of their own within [`Limits::refusals_window`]; the others are
@@ -144,6 +160,14 @@ impl Default for Limits {
             bytes_per_turn: 256 << 10,
             drain: Duration::from_secs(30),
             datagrams: 64,
+            associations: 1_024,
+            associations_held: 256,
+            udp_queue: 64,
+            udp_queue_bytes: 512 << 10,
+            udp_memory: 64 << 20,
+            spare_datagrams: 256,
+            egress_frames: 1_024,
+            egress_bytes: 2 << 20,
             udp_idle: Duration::from_secs(60),
             refusals_told: 64,
             refusals_window: Duration::from_secs(1),

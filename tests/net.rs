@@ -12,6 +12,7 @@ mod net {
     mod frames;
     mod segments;
     mod streams;
+    mod udp;
     mod wire;
 
     /// Runs a test as a sandbox runs: one thread, one `LocalSet`; time passes when nothing else can.

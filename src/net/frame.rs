@@ -309,6 +309,14 @@ pub(super) struct Icmp<'a> {
     pub(super) rest: &'a [u8],
 }
 
+impl Icmp<'_> {
+    /// The identifier of an echo request.
+    pub(super) fn identifier(&self) -> u16 {
+        let [i0, i1, ..] = self.word;
+        u16::from_be_bytes([i0, i1])
+    }
+}
+
 /// Parses an ICMP or ICMPv6 message, whose checksum is always verified: no offload covers it.
 ///
 /// # Errors

@@ -1,8 +1,9 @@
 //! Frames to byte streams: the guest's Ethernet ends here.
 //!
 //! [`start`] takes a [`Link`](crate::link::Link) and gives a [`Driver`], to be spawned on the sandbox's thread, and [`Arrivals`]:
-//! the guest's new TCP connections, each held at its SYN until it is accepted or refused, and its DNS datagrams.
-//! An accepted one is a [`TcpStream`].
+//! the guest's new TCP connections, each held at its SYN until it is accepted or refused, its DNS datagrams, and its
+//! new UDP and echo associations, each held at its first datagram. An accepted one is a [`TcpStream`] or an
+//! [`Association`].
 //!
 //! This layer has not heard of names, TLS or HTTP, and judges nothing but whether a frame is the guest's own.
 //! The core in `stack` is sans-IO; only `driver` and `stream` know tokio. Its invariant: what a packet costs
@@ -10,6 +11,8 @@
 #![warn(clippy::indexing_slicing)]
 
 mod arrivals;
+mod association;
+mod buffers;
 mod checksum;
 mod config;
 mod counters;
@@ -18,6 +21,7 @@ mod egress;
 mod emit;
 mod frame;
 mod gateway;
+mod outbox;
 mod rings;
 mod stack;
 mod stream;
@@ -26,9 +30,13 @@ mod table;
 mod tcp;
 mod timers;
 mod tombstone;
+mod udp;
 
 pub use arrivals::{Arrival, Arrivals, Datagram, Incoming};
+pub use association::{Association, NewAssociation};
 pub use config::Config;
 pub use counters::{Dropped, Stats};
 pub use driver::{Counters, Driver, start};
+pub use gateway::Unreachable;
 pub use stream::TcpStream;
+pub use udp::Carried;

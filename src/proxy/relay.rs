@@ -31,6 +31,8 @@ pub(super) struct Relay {
     /// the socket takes it.
     kept: Vec<u8>,
     waits: Option<Fragmenting>,
+    /// Octets of payload that the guest was told the path takes.
+    told: Option<usize>,
     used: Instant,
     idle: Pin<Box<Sleep>>,
 }
@@ -55,8 +57,8 @@ impl Relay {
     ) -> Self {
         others.reverse();
         let idle = Box::pin(sleep(context.limits.udp_idle));
-        let (kept, waits, used) = (Vec::new(), None, Instant::now());
-        Self { association, socket, context, others, kept, waits, used, idle }
+        let used = Instant::now();
+        Self { association, socket, context, others, kept: Vec::new(), waits: None, told: None, used, idle }
     }
 
     /// One datagram of the guest's, to the world.
@@ -76,8 +78,7 @@ impl Relay {
             Poll::Pending => return Step::Waits,
         };
         let Some(datagram) = buffer.get_mut(..HEADROOM + length) else { return Step::Over };
-        let fragmenting =
-            if self.association.may_fragment() { Fragmenting::Allowed } else { Fragmenting::Forbidden };
+        let fragmenting = self.fragmenting(length);
         if !self.others.is_empty() {
             self.keep(datagram);
         }
@@ -86,6 +87,13 @@ impl Relay {
             self.keep(datagram);
         }
         step
+    }
+
+    /// As the guest would have it. A guest that was told of a smaller MTU over IPv6 fragments by itself from then
+    /// on, which a datagram that was put together again does not show.
+    fn fragmenting(&self, length: usize) -> Fragmenting {
+        let told = self.association.source().is_ipv6() && self.told.is_some_and(|room| length > room);
+        if told || self.association.may_fragment() { Fragmenting::Allowed } else { Fragmenting::Forbidden }
     }
 
     fn send(&mut self, cx: &mut Context<'_>, datagram: &mut [u8], fragmenting: Fragmenting) -> Step {
@@ -132,6 +140,7 @@ impl Relay {
             Fault::TooBig(room) => {
                 let mtu = mtu_for(self.association.source(), room);
                 self.association.too_big(mtu);
+                self.told = Some(room);
             }
             Fault::Lost => tracing::trace!(destination = %self.association.destination(), "datagram lost"),
         }

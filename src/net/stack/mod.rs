@@ -12,6 +12,7 @@
 //! or counted.
 #![warn(clippy::indexing_slicing)]
 
+mod datagrams;
 mod handle;
 mod ingress;
 mod serve;
@@ -37,6 +38,7 @@ use super::rings::Pool;
 use super::table::{FlowId, Table};
 use super::timers::{Surfaced, Timers};
 use super::tombstone::Tombstones;
+use super::udp::{AssociationId, Associations};
 use crate::link::{Link, Offload};
 
 /// Timer entries looked at in one turn; a thousand flows opened at once surface a thousand a second later.
@@ -55,6 +57,7 @@ pub(super) struct Stack {
     /// Flows to serve, in order.
     dirty: VecDeque<FlowId>,
     arrivals: Queue,
+    associations: Associations,
     /// Tasks to wake once the stack is no longer borrowed.
     woken: Vec<Waker>,
     /// Where a reply is written.
@@ -68,7 +71,7 @@ pub(super) struct Stack {
 /// What waits to be taken by `Arrivals`.
 #[derive(Debug, Default)]
 struct Queue {
-    /// Bounded by the flows held and by `Limits::datagrams`.
+    /// Bounded by the flows and associations held and by `Limits::datagrams`.
     events: VecDeque<Event>,
     datagrams: usize,
     waker: Option<Waker>,
@@ -83,6 +86,8 @@ pub(super) enum Event {
     Flow(FlowId),
     /// A datagram for the DNS service.
     Datagram(Payload),
+    /// An association's first datagram is held.
+    Association(AssociationId),
 }
 
 /// A datagram, owned.
@@ -96,7 +101,7 @@ pub(super) struct Payload {
 impl Stack {
     pub(super) fn new<L: Link>(config: Config, link: &mut L, now: Instant) -> Self {
         let limits = &config.limits;
-        let mut egress = Egress::new(config.ends(), link, limits.frames_per_turn + limits.datagrams);
+        let mut egress = Egress::new(config.ends(), link, limits);
         let interface = interface(&config, link, &mut egress, now);
         Self {
             checksums: match link.offload() {
@@ -111,6 +116,7 @@ impl Stack {
             pool: Pool::new(limits),
             dirty: VecDeque::new(),
             arrivals: Queue::default(),
+            associations: Associations::new(&config.limits),
             woken: Vec::new(),
             scratch: Vec::new(),
             stats: Stats::default(),
@@ -142,7 +148,7 @@ impl Stack {
     fn packet<L: Link>(&mut self, link: &mut L, packet: &Packet<'_>, now: Instant) -> Result<(), Drop> {
         let icmp = if packet.source.is_ipv4() { PROTOCOL_ICMP } else { PROTOCOL_ICMPV6 };
         if packet.protocol == icmp {
-            return gateway::icmp(&mut self.scratch, &self.config, packet);
+            return self.icmp(packet);
         }
         if !self.config.is_host(packet.destination) {
             return Err(Drop::DestinationIp);
@@ -151,7 +157,7 @@ impl Stack {
             PROTOCOL_TCP => self.tcp(link, packet, now),
             PROTOCOL_UDP => self.udp(packet),
             _ => {
-                gateway::unreachable(&mut self.scratch, &self.config, packet, Unreachable::Protocol);
+                self.complain(packet, Unreachable::Protocol);
                 Err(Drop::Protocol)
             }
         }
@@ -200,7 +206,7 @@ impl Stack {
 
     /// Whether the reply to another frame could be held.
     pub(super) fn can_receive(&self) -> bool {
-        !self.egress.is_full()
+        !self.egress.outbox.is_full()
     }
 
     /// The earliest time a timer may be due.
@@ -223,6 +229,8 @@ impl Stack {
             flows: count(self.table.len()),
             half_open: count(self.half_open),
             tombstones: count(self.tombstones.len()),
+            associations: count(self.associations.len()),
+            udp_memory: count(self.associations.memory()),
             ring_memory: count(self.pool.touched()),
             ..self.stats
         }
