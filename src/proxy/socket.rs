@@ -4,16 +4,19 @@
 //! datagram (nobody there, too large for the path) comes back as a [`Fault`]. Invariant: a guest's datagram goes out
 //! as that payload and nothing more; of an echo the guest chooses neither type, code nor identifier.
 
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, Protocol, RecvAncillaryBuffer, RecvFlags, SocketFlags, SocketType, ipproto, sockopt,
 };
-use tokio::io::ReadBuf;
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::UdpSocket;
 
 use crate::net::Unreachable;
@@ -76,12 +79,15 @@ enum Kind {
 }
 
 /// A connected socket of the host's.
-#[derive(Debug)]
 pub(super) struct HostSocket {
-    socket: UdpSocket,
+    socket: Rc<UdpSocket>,
     kind: Kind,
     peer: IpAddr,
     fragmenting: Fragmenting,
+    /// Resolves at the next error: the kernel reports one apart from what can be read and written.
+    error: Pin<Box<dyn Future<Output = ()>>>,
+    /// Once there was an error, tokio takes the socket for one that can always be written.
+    erred: bool,
 }
 
 impl HostSocket {
@@ -103,9 +109,11 @@ impl HostSocket {
         };
         let socket = open(addr.ip(), protocol)?;
         rustix::net::connect(&socket, &addr)?;
-        let socket = UdpSocket::from_std(socket.into())?;
-        let own = Self { socket, kind, peer: addr.ip(), fragmenting: Fragmenting::Allowed };
-        own.discover(Fragmenting::Allowed)?;
+        let socket = Rc::new(UdpSocket::from_std(socket.into())?);
+        let error = next_error(Rc::clone(&socket));
+        let fragmenting = Fragmenting::Allowed;
+        let own = Self { socket, kind, peer: addr.ip(), fragmenting, error, erred: false };
+        own.discover(fragmenting)?;
         Ok(own)
     }
 
@@ -134,18 +142,44 @@ impl HostSocket {
                 Some(&*datagram)
             }
         };
-        match ready!(self.socket.poll_send(cx, octets.unwrap_or_default())) {
-            Ok(_) => Poll::Ready(Ok(())),
-            Err(error) => Poll::Ready(Err(self.fault(&error))),
+        let octets = octets.unwrap_or_default();
+        let sent =
+            if self.erred { self.socket.try_send(octets) } else { ready!(self.socket.poll_send(cx, octets)) };
+        Poll::Ready(sent.map(drop).map_err(|error| self.fault(&error)))
+    }
+
+    /// The next error that the kernel reports by itself.
+    fn poll_error(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
+        loop {
+            ready!(self.error.as_mut().poll(cx));
+            self.erred = true;
+            let error = self.socket.take_error();
+            // Finding the queue empty makes the next error news again.
+            let _ = self.socket.try_io(Interest::ERROR, || self.empty_error_queue());
+            self.error = next_error(Rc::clone(&self.socket));
+            if let Ok(Some(error)) = error {
+                return Poll::Ready(self.fault(&error));
+            }
+        }
+    }
+
+    /// Takes away what the kernel has queued, which says no more than the error itself; never succeeds.
+    fn empty_error_queue(&self) -> io::Result<()> {
+        let mut control = RecvAncillaryBuffer::default();
+        loop {
+            rustix::net::recvmsg(&self.socket, &mut [], &mut control, RecvFlags::ERRQUEUE)?;
         }
     }
 
     /// Receives one datagram into `buffer` and gives its payload; none of what is no answer to an echo.
     pub(super) fn poll_receive<'a>(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         buffer: &'a mut [u8],
     ) -> Poll<Result<Option<&'a [u8]>, Fault>> {
+        if let Poll::Ready(fault) = self.poll_error(cx) {
+            return Poll::Ready(Err(fault));
+        }
         let mut read = ReadBuf::new(buffer);
         if let Err(error) = ready!(self.socket.poll_recv(cx, &mut read)) {
             return Poll::Ready(Err(self.fault(&error)));
@@ -159,11 +193,8 @@ impl HostSocket {
         }))
     }
 
-    /// What an error means, with all that the kernel has queued behind it taken away.
+    /// What an error means.
     fn fault(&self, error: &io::Error) -> Fault {
-        let mut nothing = [];
-        let mut control = RecvAncillaryBuffer::default();
-        while rustix::net::recvmsg(&self.socket, &mut nothing, &mut control, RecvFlags::ERRQUEUE).is_ok() {}
         match Errno::from_io_error(error) {
             Some(Errno::CONNREFUSED) => Fault::Unreachable(Unreachable::Port),
             Some(Errno::MSGSIZE) => self.room().map_or(Fault::Lost, Fault::TooBig),
@@ -199,6 +230,13 @@ impl HostSocket {
         }
         Ok(())
     }
+}
+
+fn next_error(socket: Rc<UdpSocket>) -> Pin<Box<dyn Future<Output = ()>>> {
+    Box::pin(async move {
+        // It fails only where the runtime ends, and then nobody polls it.
+        let _ = socket.ready(Interest::ERROR).await;
+    })
 }
 
 /// Octets of an IPv4 header without options.

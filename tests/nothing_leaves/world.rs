@@ -60,6 +60,8 @@ ip address add 2001:db8::1/64 dev peer0 nodad
 ip route add 93.184.216.10/32 dev peer0
 ip -6 route add 2606:2800:220:1::10/128 dev peer0
 ip route add local 192.0.2.53/32 dev lo
+ip address add 93.184.216.34/32 dev lo
+ip address add 2606:2800:220:1::34/128 dev lo nodad
 ip route add local default dev lo table main
 ip -6 route add local default dev lo table main";
 
