@@ -46,6 +46,15 @@ pub struct Limits {
     pub udp_memory: usize,
     /// Emptied buffers kept for the next datagrams of each direction, so that those cost no allocation.
     pub spare_datagrams: usize,
+    /// IP packets of the guest of which not all fragments are there, of up to 64 KiB each; the oldest is dropped for
+    /// the next.
+    pub fragment_sets: usize,
+    /// Fragments of one packet; one more spoils it.
+    pub fragments_per_set: usize,
+    /// How long the fragments of a packet are waited for, from the first that came.
+    pub fragment_life: Duration,
+    /// ICMP errors sent to the guest in a second, and at once; more are dropped, counted.
+    pub icmp_errors: u32,
     /// Frames of datagrams and ICMP errors queued toward the guest, which a link takes in one turn or is busy.
     pub egress_frames: usize,
     /// Octets of those frames.
@@ -166,6 +175,10 @@ impl Default for Limits {
             udp_queue_bytes: 512 << 10,
             udp_memory: 64 << 20,
             spare_datagrams: 256,
+            fragment_sets: 64,
+            fragments_per_set: 128,
+            fragment_life: Duration::from_secs(10),
+            icmp_errors: 1_000,
             egress_frames: 1_024,
             egress_bytes: 2 << 20,
             udp_idle: Duration::from_secs(60),

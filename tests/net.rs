@@ -8,7 +8,9 @@ mod lossy;
 
 mod net {
     mod bed;
+    mod echo;
     mod ends;
+    mod fragments;
     mod frames;
     mod segments;
     mod streams;

@@ -44,6 +44,14 @@ pub struct Stats {
     pub associations_evicted: u64,
     /// Associations now, those that wait for a verdict among them.
     pub associations: u64,
+    /// Packets put together from fragments.
+    pub reassembled: u64,
+    /// Packets given up before all their fragments were there.
+    pub fragment_sets_lost: u64,
+    /// Packets of which not all fragments are there now.
+    pub fragment_sets: u64,
+    /// ICMP errors not sent, because of `Limits::icmp_errors`.
+    pub icmp_errors_over_limit: u64,
     /// Octets of buffers in the associations' queues now.
     pub udp_memory: u64,
     /// Frames and datagrams dropped, by reason.
@@ -74,7 +82,7 @@ pub struct Dropped {
     pub checksum: u64,
     /// IPv4 options or IPv6 extension headers.
     pub ip_options: u64,
-    /// Fragments.
+    /// Fragments that fit no packet, or one that others had spoilt.
     pub fragment: u64,
     /// A protocol that is not relayed; an ICMP error went back where one may.
     pub protocol: u64,

@@ -10,15 +10,18 @@
 //! does not grow with the number of flows.
 #![warn(clippy::indexing_slicing)]
 
+mod allowance;
 mod arrivals;
 mod association;
 mod buffers;
 mod checksum;
 mod config;
 mod counters;
+mod cut;
 mod driver;
 mod egress;
 mod emit;
+mod fragments;
 mod frame;
 mod gateway;
 mod outbox;

@@ -9,6 +9,7 @@ use std::task::{Poll, Waker};
 
 use super::{Event, Payload, Stack};
 use crate::net::counters::Drop;
+use crate::net::cut::Cut;
 use crate::net::emit::{self, Envelope, HOP_LIMIT};
 use crate::net::frame::{
     self, ETHERNET, IPV4, IPV6, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP, Packet, UDP,
@@ -93,7 +94,15 @@ impl Stack {
 
     /// Answers a packet with an ICMP error.
     pub(super) fn complain(&mut self, packet: &Packet<'_>, why: Unreachable) {
-        gateway::error(&mut self.scratch, &self.config, packet.into(), Problem::Unreachable(why));
+        if self.may_complain() {
+            gateway::error(&mut self.scratch, &self.config, packet.into(), Problem::Unreachable(why));
+        }
+    }
+
+    fn may_complain(&mut self) -> bool {
+        let may = self.icmp_errors.take();
+        self.stats.icmp_errors_over_limit += u64::from(!may);
+        may
     }
 
     /// The guest's end and the far end of an association.
@@ -155,7 +164,10 @@ impl Stack {
 
     /// Queues an ICMP error about the last datagram of an association.
     pub(in crate::net) fn tell(&mut self, id: AssociationId, problem: Problem) {
-        let Some(bytes) = self.associations.quote(id) else { return };
+        if self.associations.quote(id).is_none() || !self.may_complain() {
+            return;
+        }
+        let bytes = self.associations.quote(id).unwrap_or_default();
         let destination = id.key.destination;
         let quoted = Quoted { source: self.config.guest(destination), destination, bytes };
         let mut frame = self.egress.outbox.buffer(ETHERNET + self.egress.mtu());
@@ -202,13 +214,38 @@ impl Stack {
     fn send_packet(&mut self, envelope: &Envelope, parts: &[&[u8]]) -> bool {
         let len = header_len(envelope.source) + parts.iter().map(|part| part.len()).sum::<usize>();
         if len > self.egress.mtu() {
-            return self.lose();
+            return self.send_fragments(envelope, parts);
         }
         let mut frame = self.egress.outbox.buffer(ETHERNET + len);
         if !emit::packet(&mut frame, &self.egress.ends, envelope, parts) {
             return self.lose();
         }
         self.queue(frame)
+    }
+
+    /// Queues a packet that is longer than the guest's MTU, in as many frames as it takes.
+    fn send_fragments(&mut self, envelope: &Envelope, parts: &[&[u8]]) -> bool {
+        if !emit::packet(&mut self.scratch, &self.egress.ends, envelope, parts) {
+            return self.lose();
+        }
+        self.cut_scratch()
+    }
+
+    /// Queues the frame in `scratch` in fragments.
+    pub(super) fn cut_scratch(&mut self) -> bool {
+        self.identification = self.identification.wrapping_add(1);
+        let Self { scratch, egress, .. } = self;
+        let Some(cut) = Cut::new(scratch, egress.mtu(), self.identification) else { return self.lose() };
+        if self.over || !egress.outbox.has_room(cut.frames(), cut.octets()) {
+            return self.lose();
+        }
+        for number in 0..cut.frames() {
+            let mut frame = egress.outbox.buffer(cut.longest());
+            if cut.write(number, &mut frame) {
+                egress.outbox.push(frame);
+            }
+        }
+        true
     }
 
     fn queue(&mut self, frame: Vec<u8>) -> bool {
@@ -224,7 +261,7 @@ impl Stack {
         false
     }
 
-    /// Octets a reply to a datagram may have.
+    /// Octets a reply to a datagram may have to go in one piece.
     pub(in crate::net) fn reply_capacity(&self, payload: &Payload) -> usize {
         self.egress.mtu().saturating_sub(header_len(payload.source.ip()) + UDP)
     }

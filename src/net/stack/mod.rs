@@ -27,11 +27,14 @@ use smoltcp::iface::Interface;
 use smoltcp::time::Instant;
 use smoltcp::wire::HardwareAddress;
 
+use super::allowance::Allowance;
 use super::config::Config;
 use super::counters::{Drop, Stats};
 use super::egress::{Egress, Sent, Wire};
+use super::fragments::{Fragments, Put};
 use super::frame::{
-    self, Checksums, Inbound, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, Packet,
+    self, Checksums, ETHERNET, Fragment, Inbound, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP,
+    Packet,
 };
 use super::gateway::{self, Unreachable};
 use super::rings::Pool;
@@ -58,6 +61,10 @@ pub(super) struct Stack {
     dirty: VecDeque<FlowId>,
     arrivals: Queue,
     associations: Associations,
+    fragments: Fragments,
+    icmp_errors: Allowance,
+    /// Names the next packet that is cut into fragments.
+    identification: u32,
     /// Tasks to wake once the stack is no longer borrowed.
     woken: Vec<Waker>,
     /// Where a reply is written.
@@ -117,6 +124,9 @@ impl Stack {
             dirty: VecDeque::new(),
             arrivals: Queue::default(),
             associations: Associations::new(&config.limits),
+            fragments: Fragments::new(&config.limits),
+            icmp_errors: Allowance::new(config.limits.icmp_errors, now),
+            identification: low(config.seed),
             woken: Vec::new(),
             scratch: Vec::new(),
             stats: Stats::default(),
@@ -128,15 +138,19 @@ impl Stack {
 
     /// Takes in one frame of the guest.
     pub(super) fn receive<L: Link>(&mut self, link: &mut L, frame: &[u8], now: Instant) {
+        self.icmp_errors.refill(now);
         self.stats.frames_in += 1;
         self.stats.bytes_in += u64::try_from(frame.len()).unwrap_or(u64::MAX);
         self.scratch.clear();
         let result = match frame::parse(frame, &self.egress.ends) {
             Ok(Inbound::Ip(packet)) => self.packet(link, &packet, now),
+            Ok(Inbound::Fragment(fragment)) => self.fragment(link, &fragment, now),
             Ok(Inbound::Arp(arp)) => gateway::arp(&mut self.scratch, &self.config, &arp),
             Err(reason) => Err(reason),
         };
-        if !self.scratch.is_empty() {
+        if self.scratch.len() > ETHERNET + self.egress.mtu() {
+            self.cut_scratch();
+        } else if !self.scratch.is_empty() {
             self.egress.send(link, &self.scratch, &mut self.stats);
         }
         if let Err(reason) = result {
@@ -163,8 +177,33 @@ impl Stack {
         }
     }
 
-    /// Marks the flows whose timers are due.
+    /// Takes in a part of an IP packet, and the packet once it is whole.
+    fn fragment<L: Link>(&mut self, link: &mut L, part: &Fragment<'_>, now: Instant) -> Result<(), Drop> {
+        let destination = part.destination;
+        if !self.config.is_host(destination) {
+            return Err(Drop::DestinationIp);
+        }
+        match self.fragments.put(part, now) {
+            Put::Kept => Ok(()),
+            Put::Spoilt => Err(Drop::Fragment),
+            Put::Whole(protocol, bytes) => {
+                self.stats.reassembled += 1;
+                let source = self.config.guest(destination);
+                let payload = bytes.get(part.header.len()..).unwrap_or_default();
+                // NDP must not come in fragments, RFC 6980 §5, and does not pass with this hop limit.
+                let hop_limit = 0;
+                let packet = Packet { source, destination, protocol, hop_limit, bytes: &bytes, payload };
+                let result = self.packet(link, &packet, now);
+                self.fragments.give_back(bytes);
+                result
+            }
+        }
+    }
+
+    /// Marks the flows whose timers are due, and forgets fragments.
     pub(super) fn expire(&mut self, now: Instant) {
+        self.fragments.expire(now);
+        self.icmp_errors.refill(now);
         for _ in 0..TIMERS_PER_TURN {
             let Some(entry) = self.timers.pop(now) else { break };
             let (_, id) = entry;
@@ -211,7 +250,7 @@ impl Stack {
 
     /// The earliest time a timer may be due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.timers.earliest()
+        self.timers.earliest().into_iter().chain(self.fragments.deadline()).min()
     }
 
     /// Swaps the tasks to wake for an empty list.
@@ -230,6 +269,8 @@ impl Stack {
             half_open: count(self.half_open),
             tombstones: count(self.tombstones.len()),
             associations: count(self.associations.len()),
+            fragment_sets: count(self.fragments.len()),
+            fragment_sets_lost: self.fragments.lost(),
             udp_memory: count(self.associations.memory()),
             ring_memory: count(self.pool.touched()),
             ..self.stats
@@ -245,6 +286,12 @@ impl Stack {
             self.dirty.push_back(id);
         }
     }
+}
+
+/// The lower half of a number.
+fn low(number: u64) -> u32 {
+    let [.., a, b, c, d] = number.to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }
 
 fn interface<L: Link>(config: &Config, link: &mut L, egress: &mut Egress, now: Instant) -> Interface {
