@@ -1,5 +1,6 @@
 //! The core without a runtime: a link that records, frames by hand, and time that is a number.
 
+mod datagrams;
 mod hostile;
 mod offload;
 
