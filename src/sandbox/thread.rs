@@ -17,7 +17,7 @@ use crate::limits::Limits;
 use crate::link::Link;
 use crate::net;
 use crate::policy::{Dial, Policy};
-use crate::proxy::{self, Context};
+use crate::proxy::{self, Context, Datagrams};
 use crate::secret::Secrets;
 use crate::tls::{Connector, Leaves};
 
@@ -115,6 +115,7 @@ impl Parts {
             dial: Rc::from(self.dial as Box<dyn Dial>),
             limits: self.limits,
             audit,
+            datagrams: Datagrams::new(),
         })
     }
 }
