@@ -34,6 +34,9 @@ pub struct Limits {
     pub drain: Duration,
     /// Datagrams queued at once toward the DNS service, and replies toward the guest.
     pub datagrams: usize,
+    /// TCP connections into the guest at once, through all published ports together, so that the host's side cannot
+    /// take every flow from the guest. Over it the peer is reset, and counted.
+    pub published_connections: usize,
 
     /// Bytes looked at to tell a protocol; a ClientHello may be split and large.
     pub sniff_bytes: usize,
@@ -137,6 +140,7 @@ impl Default for Limits {
             bytes_per_turn: 256 << 10,
             drain: Duration::from_secs(30),
             datagrams: 64,
+            published_connections: 1_024,
 
             sniff_bytes: 16 << 10,
             sniff: Duration::from_secs(5),

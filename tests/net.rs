@@ -10,6 +10,7 @@ mod net {
     mod bed;
     mod ends;
     mod frames;
+    mod into;
     mod segments;
     mod streams;
     mod wire;

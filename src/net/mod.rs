@@ -2,7 +2,7 @@
 //!
 //! [`start`] takes a [`Link`](crate::link::Link) and gives a [`Driver`], to be spawned on the sandbox's thread, and [`Arrivals`]:
 //! the guest's new TCP connections, each held at its SYN until it is accepted or refused, and its DNS datagrams.
-//! An accepted one is a [`TcpStream`].
+//! An accepted one is a [`TcpStream`]. [`Guest`] opens connections the other way, into the guest.
 //!
 //! This layer has not heard of names, TLS or HTTP, and judges nothing but whether a frame is the guest's own.
 //! The core in `stack` is sans-IO; only `driver` and `stream` know tokio. Its invariant: what a packet costs
@@ -18,6 +18,7 @@ mod egress;
 mod emit;
 mod frame;
 mod gateway;
+mod guest;
 mod rings;
 mod stack;
 mod stream;
@@ -31,4 +32,5 @@ pub use arrivals::{Arrival, Arrivals, Datagram, Incoming};
 pub use config::Config;
 pub use counters::{Dropped, Stats};
 pub use driver::{Counters, Driver, start};
+pub use guest::Guest;
 pub use stream::TcpStream;

@@ -12,6 +12,7 @@
 //! or counted.
 #![warn(clippy::indexing_slicing)]
 
+mod connect;
 mod handle;
 mod ingress;
 mod serve;
@@ -26,6 +27,7 @@ use smoltcp::iface::Interface;
 use smoltcp::time::Instant;
 use smoltcp::wire::HardwareAddress;
 
+use self::connect::Connections;
 use super::config::Config;
 use super::counters::{Drop, Stats};
 use super::egress::{Egress, Sent, Wire};
@@ -61,6 +63,7 @@ pub(super) struct Stack {
     scratch: Vec<u8>,
     stats: Stats,
     half_open: usize,
+    connections: Connections,
     /// The link has ended.
     over: bool,
 }
@@ -115,6 +118,7 @@ impl Stack {
             scratch: Vec::new(),
             stats: Stats::default(),
             half_open: 0,
+            connections: Connections::new(config.seed),
             over: false,
             config,
         }
@@ -222,6 +226,7 @@ impl Stack {
         Stats {
             flows: count(self.table.len()),
             half_open: count(self.half_open),
+            connections: count(self.connections.len()),
             tombstones: count(self.tombstones.len()),
             ring_memory: count(self.pool.touched()),
             ..self.stats
