@@ -1,4 +1,4 @@
-//! What a guest may reach.
+//! What a guest may reach, and who may reach the guest.
 //!
 //! Pure judgement over names, ports and addresses: it resolves nothing and dials nothing. Everything is
 //! denied that no rule allows. Invariant: only this module makes a [`Permit`], for exactly the address it
@@ -7,10 +7,12 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod address;
+mod ingress;
 mod permit;
 mod rule;
 mod verdict;
 
+pub use ingress::{Admission, Publish, PublishError, Subnet, SubnetError, Transport};
 pub use permit::{Dial, Dialled, Dialling, Permit};
 pub(crate) use rule::is_localhost;
 pub use rule::{AllowRule, ConnectTo, Ports, RuleError, RuleSource, Target, overlap};

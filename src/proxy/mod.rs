@@ -9,6 +9,7 @@ mod dns;
 mod flow;
 mod opaque;
 mod plain;
+mod publish;
 mod splice;
 mod tls;
 
@@ -24,6 +25,8 @@ use crate::secret::Secrets;
 use crate::tls::{Connector, Leaves};
 
 pub(crate) use dial::HostDial;
+pub use publish::{BindError, Published};
+pub(crate) use publish::{Port, serve as serve_published};
 
 /// What every flow of one sandbox shares.
 pub(crate) struct Context {
