@@ -64,6 +64,8 @@ async fn serve(link: TapLink, config: Config) -> io::Result<Stats> {
                 Some(Arrival::Tcp(incoming)) => drop(tokio::task::spawn_local(relay(incoming))),
                 // There is no DNS here.
                 Some(Arrival::Datagram(datagram)) => drop(datagram),
+                // Nor any other UDP.
+                Some(Arrival::Association(association)) => drop(association),
                 None => return Ok(counters.stats()),
             },
             interrupted = tokio::signal::ctrl_c() => {

@@ -37,6 +37,31 @@ pub struct Limits {
     /// TCP connections into the guest at once, through all published ports together, so that the host's side cannot
     /// take every flow from the guest. Over it the peer is reset, and counted.
     pub published_connections: usize,
+    /// UDP and echo associations accepted at once; the least recently used one is ended for the next, counted.
+    pub associations: usize,
+    /// New associations that wait for a verdict. Over it their datagrams are dropped, counted.
+    pub associations_held: usize,
+    /// Datagrams of one association queued toward the proxy; one more is dropped, counted.
+    pub udp_queue: usize,
+    /// Octets of the packets in that queue.
+    pub udp_queue_bytes: usize,
+    /// Octets of buffers in the queues of all associations together.
+    pub udp_memory: usize,
+    /// Emptied buffers kept for the next datagrams of each direction, so that those cost no allocation.
+    pub spare_datagrams: usize,
+    /// IP packets of the guest of which not all fragments are there, of up to 64 KiB each; the oldest is dropped for
+    /// the next.
+    pub fragment_sets: usize,
+    /// Fragments of one packet; one more spoils it.
+    pub fragments_per_set: usize,
+    /// How long the fragments of a packet are waited for, from the first that came.
+    pub fragment_life: Duration,
+    /// ICMP errors sent to the guest in a second, and at once; more are dropped, counted.
+    pub icmp_errors: u32,
+    /// Frames of datagrams and ICMP errors queued toward the guest, which a link takes in one turn or is busy.
+    pub egress_frames: usize,
+    /// Octets of those frames.
+    pub egress_bytes: usize,
 
     /// Bytes looked at to tell a protocol; a ClientHello may be split and large.
     pub sniff_bytes: usize,
@@ -141,6 +166,18 @@ impl Default for Limits {
             drain: Duration::from_secs(30),
             datagrams: 64,
             published_connections: 1_024,
+            associations: 1_024,
+            associations_held: 256,
+            udp_queue: 64,
+            udp_queue_bytes: 512 << 10,
+            udp_memory: 64 << 20,
+            spare_datagrams: 256,
+            fragment_sets: 64,
+            fragments_per_set: 128,
+            fragment_life: Duration::from_secs(10),
+            icmp_errors: 1_000,
+            egress_frames: 1_024,
+            egress_bytes: 2 << 20,
 
             sniff_bytes: 16 << 10,
             sniff: Duration::from_secs(5),

@@ -8,11 +8,14 @@ mod lossy;
 
 mod net {
     mod bed;
+    mod echo;
     mod ends;
+    mod fragments;
     mod frames;
     mod into;
     mod segments;
     mod streams;
+    mod udp;
     mod wire;
 
     /// Runs a test as a sandbox runs: one thread, one `LocalSet`; time passes when nothing else can.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 
+use super::association::{self, NewAssociation};
 use super::driver::Shell;
 use super::stack::{Event, Payload};
 use super::stream::TcpStream;
@@ -21,8 +22,10 @@ pub struct Arrivals {
 pub enum Arrival {
     /// A TCP connection, held at its SYN.
     Tcp(Incoming),
-    /// A UDP datagram to port 53 of any address; all other UDP is answered with "port unreachable".
+    /// A UDP datagram to port 53 of any address.
     Datagram(Datagram),
+    /// The first of other UDP datagrams, or of echo requests, from one port or identifier to one destination.
+    Association(NewAssociation),
 }
 
 impl Arrivals {
@@ -44,6 +47,11 @@ impl Arrivals {
                 }
                 Some(Event::Datagram(payload)) => {
                     Poll::Ready(Some(Arrival::Datagram(Datagram { shell: Rc::clone(shell), payload })))
+                }
+                Some(Event::Association(id)) => {
+                    let (source, destination) = stack.association_ends(id);
+                    let handle = association::Handle { shell: Rc::clone(shell), id, source, destination };
+                    Poll::Ready(Some(Arrival::Association(NewAssociation(handle))))
                 }
                 None if stack.is_over() => Poll::Ready(None),
                 None => Poll::Pending,
@@ -158,7 +166,7 @@ impl Datagram {
         &self.payload.octets
     }
 
-    /// How many octets a reply may have to fit the guest's MTU.
+    /// How many octets a reply may have to fit the guest's MTU in one piece.
     #[must_use]
     pub fn reply_capacity(&self) -> usize {
         self.shell.stack.borrow().reply_capacity(&self.payload)
@@ -166,8 +174,8 @@ impl Datagram {
 
     /// Sends octets back, as from the address the guest sent to.
     ///
-    /// A reply longer than [`Datagram::reply_capacity`], or over `Limits::datagrams` not yet taken by the link,
-    /// is lost and counted.
+    /// A reply longer than [`Datagram::reply_capacity`] is fragmented. One longer than IP can say, or over
+    /// `Limits::egress_frames` or `Limits::egress_bytes` not yet taken by the link, is lost and counted.
     pub fn reply(self, octets: &[u8]) {
         self.shell.with(|stack| stack.reply(&self.payload, octets));
     }

@@ -44,8 +44,24 @@ pub struct Stats {
     pub connections_refused: u64,
     /// Connections not opened into the guest because a cap of `Limits` was reached.
     pub connections_over_limit: u64,
-    /// Datagrams handed out.
+    /// Datagrams handed out to the DNS service.
     pub datagrams: u64,
+    /// UDP and echo associations begun.
+    pub associations_opened: u64,
+    /// Associations ended for a new one, because there were `Limits::associations`.
+    pub associations_evicted: u64,
+    /// Associations now, those that wait for a verdict among them.
+    pub associations: u64,
+    /// Packets put together from fragments.
+    pub reassembled: u64,
+    /// Packets given up before all their fragments were there.
+    pub fragment_sets_lost: u64,
+    /// Packets of which not all fragments are there now.
+    pub fragment_sets: u64,
+    /// ICMP errors not sent, because of `Limits::icmp_errors`.
+    pub icmp_errors_over_limit: u64,
+    /// Octets of buffers in the associations' queues now.
+    pub udp_memory: u64,
     /// Frames and datagrams dropped, by reason.
     pub dropped: Dropped,
 }
@@ -74,12 +90,15 @@ pub struct Dropped {
     pub checksum: u64,
     /// IPv4 options or IPv6 extension headers.
     pub ip_options: u64,
-    /// Fragments.
+    /// Fragments that fit no packet, or one that others had spoilt.
     pub fragment: u64,
     /// A protocol that is not relayed; an ICMP error went back where one may.
     pub protocol: u64,
-    /// UDP that is not DNS; an ICMP error went back.
+    /// Datagrams of an association that was refused, or ended before they were read; an ICMP error went back
+    /// about the first of a refused one.
     pub udp: u64,
+    /// Datagrams for which the queue of their association had no room.
+    pub queue: u64,
     /// A TCP segment of no flow.
     pub stray: u64,
     /// A datagram over a bound of `Limits`, or with nobody to take it.
@@ -104,6 +123,7 @@ pub(super) enum Drop {
     Fragment,
     Protocol,
     Udp,
+    Queue,
     Stray,
     Datagram,
     Egress,
@@ -111,6 +131,10 @@ pub(super) enum Drop {
 
 impl Dropped {
     pub(super) fn count(&mut self, reason: Drop) {
+        self.add(reason, 1);
+    }
+
+    pub(super) fn add(&mut self, reason: Drop, frames: usize) {
         let counter = match reason {
             Drop::Runt => &mut self.runt,
             Drop::Vlan => &mut self.vlan,
@@ -125,10 +149,11 @@ impl Dropped {
             Drop::Fragment => &mut self.fragment,
             Drop::Protocol => &mut self.protocol,
             Drop::Udp => &mut self.udp,
+            Drop::Queue => &mut self.queue,
             Drop::Stray => &mut self.stray,
             Drop::Datagram => &mut self.datagram,
             Drop::Egress => &mut self.egress,
         };
-        *counter += 1;
+        *counter += u64::try_from(frames).unwrap_or(u64::MAX);
     }
 }

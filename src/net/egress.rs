@@ -3,7 +3,6 @@
 //! smoltcp retransmits no sooner than after a second, so a frame toward the guest is never dropped because the
 //! link is busy. While one is held nothing else is emitted, except the one reply a received frame may cause.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
@@ -17,6 +16,8 @@ use super::emit;
 use super::frame::{
     ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ends, IPV4, IPV6, PROTOCOL_TCP, Segment, TCP, tcp_header,
 };
+use super::outbox::Outbox;
+use crate::limits::Limits;
 use crate::link::{Family, Frame, Link, Offload, Partial};
 
 /// The IP MTU smoltcp is given where the link cuts segments: the most IP can say.
@@ -32,22 +33,14 @@ pub(super) struct Egress {
     offload: Offload,
     mtu: usize,
     frame: Box<[u8]>,
-    held: VecDeque<Held>,
-    capacity: usize,
-}
-
-#[derive(Debug)]
-struct Held {
-    bytes: Vec<u8>,
-    partial: Option<Partial>,
+    pub(super) outbox: Outbox,
 }
 
 impl Egress {
-    /// `capacity` is how many frames may be held: the replies to what one turn reads, and the datagrams.
-    pub(super) fn new(ends: Ends, link: &impl Link, capacity: usize) -> Self {
+    pub(super) fn new(ends: Ends, link: &impl Link, limits: &Limits) -> Self {
         let frame = vec![0; ETHERNET + MTU_OFFLOAD].into_boxed_slice();
         let (offload, mtu) = (link.offload(), link.mtu().clamp(MTU_MIN, MTU_OFFLOAD));
-        Self { ends, offload, mtu, frame, held: VecDeque::new(), capacity }
+        Self { ends, offload, mtu, frame, outbox: Outbox::new(limits) }
     }
 
     /// The IP MTU of the guest, octets.
@@ -81,31 +74,17 @@ impl Egress {
     }
 
     pub(super) fn is_holding(&self) -> bool {
-        !self.held.is_empty()
-    }
-
-    /// Whether another reply could not be held.
-    pub(super) fn is_full(&self) -> bool {
-        self.held.len() >= self.capacity
+        !self.outbox.is_empty()
     }
 
     /// Hands over what is held, in order; true when nothing is left.
     pub(super) fn flush<L: Link>(&mut self, link: &mut L, stats: &mut Stats) -> bool {
-        while let Some(held) = self.held.front() {
-            match offer(link, Frame { bytes: &held.bytes, partial: held.partial }, stats) {
-                Offer::Done => drop(self.held.pop_front()),
+        while let Some(frame) = self.outbox.front() {
+            match offer(link, frame, stats) {
+                Offer::Done => self.outbox.pop(),
                 Offer::Busy => return false,
             }
         }
-        true
-    }
-
-    /// Queues a whole frame for the next flush; false if there is no room.
-    pub(super) fn queue(&mut self, bytes: Vec<u8>) -> bool {
-        if self.is_full() {
-            return false;
-        }
-        self.held.push_back(Held { bytes, partial: None });
         true
     }
 
@@ -116,7 +95,7 @@ impl Egress {
 
     fn dispatch<L: Link>(&mut self, link: &mut L, frame: Frame<'_>, stats: &mut Stats) {
         if self.is_holding() || offer(link, frame, stats) == Offer::Busy {
-            self.held.push_back(Held { bytes: frame.bytes.to_vec(), partial: frame.partial });
+            self.outbox.hold(frame);
         }
     }
 

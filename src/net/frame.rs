@@ -31,7 +31,7 @@ pub(super) const PROTOCOL_UDP: u8 = 17;
 pub(super) const PROTOCOL_ICMPV6: u8 = 58;
 /// IPv6 extension headers a guest may send; none of them is followed. RFC 8200 §4.
 const EXTENSION_HEADERS: [u8; 4] = [0, 43, 51, 60];
-const FRAGMENT_HEADER: u8 = 44;
+pub(super) const FRAGMENT_HEADER: u8 = 44;
 
 /// Who may be on the two ends of the cable.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +55,7 @@ pub(super) enum Checksums {
 pub(super) enum Inbound<'a> {
     Arp(Arp),
     Ip(Packet<'a>),
+    Fragment(Fragment<'a>),
 }
 
 /// An ARP request; RFC 826.
@@ -74,6 +75,22 @@ pub(super) struct Packet<'a> {
     pub(super) hop_limit: u8,
     /// Header and payload, without what Ethernet padded.
     pub(super) bytes: &'a [u8],
+    pub(super) payload: &'a [u8],
+}
+
+/// A part of an IP packet whose source is the guest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fragment<'a> {
+    pub(super) destination: IpAddr,
+    pub(super) identification: u32,
+    /// What the packet carries; in IPv6 only the first fragment's word counts.
+    pub(super) protocol: u8,
+    /// Where its payload belongs in the packet's, octets.
+    pub(super) offset: usize,
+    /// It is not the last.
+    pub(super) more: bool,
+    /// The IP header, without the IPv6 fragment header.
+    pub(super) header: &'a [u8],
     pub(super) payload: &'a [u8],
 }
 
@@ -104,8 +121,8 @@ pub(super) fn parse<'a>(frame: &'a [u8], ends: &Ends) -> Result<Inbound<'a>, Dro
     }
     match u16::from_be_bytes(*kind) {
         ETHERTYPE_ARP => arp(body, ends).map(Inbound::Arp),
-        ETHERTYPE_IPV4 => ipv4(body, ends).map(Inbound::Ip),
-        ETHERTYPE_IPV6 => ipv6(body, ends).map(Inbound::Ip),
+        ETHERTYPE_IPV4 => ipv4(body, ends),
+        ETHERTYPE_IPV6 => ipv6(body, ends),
         tag if ETHERTYPE_VLAN.contains(&tag) => Err(Drop::Vlan),
         _ => Err(Drop::EtherType),
     }
@@ -132,9 +149,9 @@ fn arp(body: &[u8], ends: &Ends) -> Result<Arp, Drop> {
     Ok(Arp { sender, target: Ipv4Addr::from(*target) })
 }
 
-fn ipv4<'a>(body: &'a [u8], ends: &Ends) -> Result<Packet<'a>, Drop> {
+fn ipv4<'a>(body: &'a [u8], ends: &Ends) -> Result<Inbound<'a>, Drop> {
     let (header, _) = body.split_first_chunk::<IPV4>().ok_or(Drop::Runt)?;
-    let [version, _, l0, l1, _, _, f0, f1, hop_limit, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+    let [version, _, l0, l1, i0, i1, f0, f1, hop_limit, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
         *header;
     match version {
         0x45 => {}
@@ -151,15 +168,24 @@ fn ipv4<'a>(body: &'a [u8], ends: &Ends) -> Result<Packet<'a>, Drop> {
     if source != ends.guest_v4 {
         return Err(Drop::SourceIp);
     }
-    // All but "reserved" and "don't fragment": more fragments, or an offset. RFC 791 §3.1.
-    if u16::from_be_bytes([f0, f1]) & 0x3fff != 0 {
-        return Err(Drop::Fragment);
-    }
     let destination = IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3));
-    Ok(Packet { source: IpAddr::V4(source), destination, protocol, hop_limit, bytes, payload })
+    // All but "reserved" and "don't fragment": more fragments, or an offset. RFC 791 §3.1.
+    let flags = u16::from_be_bytes([f0, f1]);
+    if flags & 0x3fff != 0 {
+        return Ok(Inbound::Fragment(Fragment {
+            destination,
+            identification: u16::from_be_bytes([i0, i1]).into(),
+            protocol,
+            offset: usize::from(flags & 0x1fff) * 8,
+            more: flags & 0x2000 != 0,
+            header,
+            payload,
+        }));
+    }
+    Ok(Inbound::Ip(Packet { source: IpAddr::V4(source), destination, protocol, hop_limit, bytes, payload }))
 }
 
-fn ipv6<'a>(body: &'a [u8], ends: &Ends) -> Result<Packet<'a>, Drop> {
+fn ipv6<'a>(body: &'a [u8], ends: &Ends) -> Result<Inbound<'a>, Drop> {
     let (head, rest) = body.split_first_chunk::<8>().ok_or(Drop::Runt)?;
     let (source, rest) = rest.split_first_chunk::<16>().ok_or(Drop::Runt)?;
     let (destination, rest) = rest.split_first_chunk::<16>().ok_or(Drop::Runt)?;
@@ -176,13 +202,37 @@ fn ipv6<'a>(body: &'a [u8], ends: &Ends) -> Result<Packet<'a>, Drop> {
     if source != ends.guest_v6 && !ndp {
         return Err(Drop::SourceIp);
     }
-    match protocol {
-        FRAGMENT_HEADER => return Err(Drop::Fragment),
-        extension if EXTENSION_HEADERS.contains(&extension) => return Err(Drop::IpOptions),
-        _ => {}
-    }
     let destination = IpAddr::V6(Ipv6Addr::from(*destination));
-    Ok(Packet { source: IpAddr::V6(source), destination, protocol, hop_limit, bytes, payload })
+    match protocol {
+        FRAGMENT_HEADER => {
+            let header = body.get(..IPV6).ok_or(Drop::Malformed)?;
+            fragment_v6(header, destination, payload).map(Inbound::Fragment)
+        }
+        extension if EXTENSION_HEADERS.contains(&extension) => Err(Drop::IpOptions),
+        _ => {
+            let source = IpAddr::V6(source);
+            Ok(Inbound::Ip(Packet { source, destination, protocol, hop_limit, bytes, payload }))
+        }
+    }
+}
+
+/// Parses an IPv6 fragment header; RFC 8200 §4.5.
+fn fragment_v6<'a>(header: &'a [u8], destination: IpAddr, body: &'a [u8]) -> Result<Fragment<'a>, Drop> {
+    let (head, payload) = body.split_first_chunk::<8>().ok_or(Drop::Malformed)?;
+    let [protocol, _, f0, f1, i0, i1, i2, i3] = *head;
+    let flags = u16::from_be_bytes([f0, f1]);
+    if protocol == FRAGMENT_HEADER || EXTENSION_HEADERS.contains(&protocol) {
+        return Err(Drop::IpOptions);
+    }
+    Ok(Fragment {
+        destination,
+        identification: u32::from_be_bytes([i0, i1, i2, i3]),
+        protocol,
+        offset: usize::from(flags & 0xfff8),
+        more: flags & 1 == 1,
+        header,
+        payload,
+    })
 }
 
 /// The header of a TCP segment; RFC 9293 §3.1.
@@ -307,6 +357,14 @@ pub(super) struct Icmp<'a> {
     pub(super) code: u8,
     pub(super) word: [u8; 4],
     pub(super) rest: &'a [u8],
+}
+
+impl Icmp<'_> {
+    /// The identifier of an echo request.
+    pub(super) fn identifier(&self) -> u16 {
+        let [i0, i1, ..] = self.word;
+        u16::from_be_bytes([i0, i1])
+    }
 }
 
 /// Parses an ICMP or ICMPv6 message, whose checksum is always verified: no offload covers it.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::audit::Audit;
 use crate::dns::Resolver;
 use crate::limits::Limits;
-use crate::net::{Arrival, Arrivals};
+use crate::net::{Arrival, Arrivals, Carried, Unreachable};
 use crate::policy::{Dial, Policy};
 use crate::secret::Secrets;
 use crate::tls::{Connector, Leaves};
@@ -46,6 +46,13 @@ pub(crate) async fn serve(context: Rc<Context>, mut arrivals: Arrivals) {
         let context = Rc::clone(&context);
         match arrival {
             Arrival::Tcp(incoming) => drop(tokio::task::spawn_local(flow::serve(context, incoming))),
+            Arrival::Association(association) => {
+                let why = match association.carried() {
+                    Carried::Udp => Unreachable::Port,
+                    Carried::Echo => Unreachable::Prohibited,
+                };
+                association.refuse(why);
+            }
             Arrival::Datagram(query) => drop(tokio::task::spawn_local(dns::datagram(context, query))),
         }
     }

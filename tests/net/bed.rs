@@ -44,7 +44,7 @@ impl Bed {
     pub(crate) async fn incoming(&mut self) -> Incoming {
         match self.arrivals.next().await.unwrap() {
             Arrival::Tcp(incoming) => incoming,
-            Arrival::Datagram(datagram) => panic!("{datagram:?}"),
+            other @ (Arrival::Datagram(_) | Arrival::Association(_)) => panic!("{other:?}"),
         }
     }
 

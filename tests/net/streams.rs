@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use portcullis::link::memory;
-use portcullis::net::{Arrival, Config};
+use portcullis::net::{Arrival, Config, Unreachable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::bed::{Bed, V4, V6, address, kind, noise};
@@ -176,7 +176,7 @@ fn rings_are_lent_to_the_caller() {
 }
 
 #[test]
-fn datagrams_to_port_53_are_answered_and_all_others_unreachable() {
+fn datagrams_to_port_53_are_answered_and_others_unreachable_when_refused() {
     for (dns, other) in [("9.9.9.9:53", "9.9.9.9:123"), ("[2001:db8::9]:53", "[2001:db8::9]:443")] {
         run(async {
             let mut bed = Bed::new();
@@ -190,6 +190,8 @@ fn datagrams_to_port_53_are_answered_and_all_others_unreachable() {
             assert_eq!((datagram.destination(), datagram.payload()), (address(dns), &b"question"[..]));
             assert!(datagram.reply_capacity() >= 1232);
             datagram.reply(b"answer");
+            let Some(Arrival::Association(other)) = bed.arrivals.next().await else { panic!() };
+            other.refuse(Unreachable::Port);
             let (answer, refused) = question.await.unwrap();
             assert_eq!(answer.unwrap(), b"answer");
             assert_eq!(kind(refused), io::ErrorKind::ConnectionRefused);

@@ -8,9 +8,9 @@ use std::time::Duration;
 use portcullis::limits::Limits;
 use portcullis::link::memory::{self, MemoryLink};
 use portcullis::link::{Frame, Link};
-use portcullis::net::{self, Arrival, Arrivals, Config, Counters, Incoming, Stats};
+use portcullis::net::{self, Arrival, Arrivals, Config, Counters, Incoming, NewAssociation, Stats};
 
-use crate::guest::packet;
+use crate::guest::{datagram, packet};
 
 pub(crate) const FIN: u8 = 0x01;
 pub(crate) const SYN: u8 = 0x02;
@@ -109,11 +109,27 @@ impl Bed {
         })
     }
 
+    pub(crate) async fn association(&mut self) -> Option<NewAssociation> {
+        let arrival = tokio::time::timeout(Duration::from_millis(1), self.arrivals.next()).await.ok()?;
+        match arrival? {
+            Arrival::Association(association) => Some(association),
+            other @ (Arrival::Datagram(_) | Arrival::Tcp(_)) => panic!("{other:?}"),
+        }
+    }
+
+    /// The guest sends a UDP datagram.
+    pub(crate) fn datagram(&mut self, port: u16, to: &str, payload: &[u8]) {
+        let to = far(to);
+        let packet = datagram(SocketAddr::new(self.guest(to.ip()), port), to, payload);
+        let frame = self.frame(&packet);
+        self.send(&frame);
+    }
+
     pub(crate) async fn incoming(&mut self) -> Option<Incoming> {
         let arrival = tokio::time::timeout(Duration::from_millis(1), self.arrivals.next()).await.ok()?;
         match arrival? {
             Arrival::Tcp(incoming) => Some(incoming),
-            Arrival::Datagram(datagram) => panic!("{datagram:?}"),
+            other @ (Arrival::Datagram(_) | Arrival::Association(_)) => panic!("{other:?}"),
         }
     }
 }

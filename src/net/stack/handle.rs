@@ -1,4 +1,4 @@
-//! What the handles of flows and datagrams do to the stack.
+//! What the handles of flows do to the stack.
 //!
 //! Every call only records and marks; the driver does the rest when it serves the flow. An id whose flow is gone
 //! is answered like a flow that was reset.
@@ -7,10 +7,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::task::{Poll, Waker};
 
-use super::{Payload, Stack};
+use super::Stack;
 use crate::net::counters::Drop;
-use crate::net::emit::{self, Envelope, HOP_LIMIT};
-use crate::net::frame::{ETHERNET, PROTOCOL_UDP, UDP};
+use crate::net::gateway::Unreachable;
 use crate::net::table::FlowId;
 use crate::net::tcp::{End, Intent, Owner, Phase, keep, reset};
 
@@ -137,37 +136,6 @@ impl Stack {
         }
     }
 
-    /// Octets a reply to a datagram may have.
-    pub(in crate::net) fn reply_capacity(&self, payload: &Payload) -> usize {
-        let headers =
-            if payload.source.is_ipv4() { crate::net::frame::IPV4 } else { crate::net::frame::IPV6 };
-        self.egress.mtu().saturating_sub(headers + UDP)
-    }
-
-    /// Queues the reply to a datagram; one that does not fit is counted and lost.
-    pub(in crate::net) fn reply(&mut self, payload: &Payload, octets: &[u8]) {
-        let fits = octets.len() <= self.reply_capacity(payload);
-        let frame = fits.then(|| self.reply_frame(payload, octets)).flatten();
-        if self.over || !frame.is_some_and(|frame| self.egress.queue(frame)) {
-            self.stats.dropped.count(Drop::Egress);
-        }
-    }
-
-    fn reply_frame(&self, payload: &Payload, octets: &[u8]) -> Option<Vec<u8>> {
-        let [s0, s1] = payload.destination.port().to_be_bytes();
-        let [d0, d1] = payload.source.port().to_be_bytes();
-        let [l0, l1] = u16::try_from(UDP + octets.len()).ok()?.to_be_bytes();
-        let envelope = Envelope {
-            source: payload.destination.ip(),
-            destination: payload.source.ip(),
-            protocol: PROTOCOL_UDP,
-            hop_limit: HOP_LIMIT,
-        };
-        let mut frame = Vec::with_capacity(ETHERNET + self.egress.mtu());
-        let header = [s0, s1, d0, d1, l0, l1, 0, 0];
-        emit::packet(&mut frame, &self.egress.ends, &envelope, &[&header, octets]).then_some(frame)
-    }
-
     /// Nobody takes arrivals any more: those queued are refused, and so is what comes.
     pub(in crate::net) fn close_arrivals(&mut self) {
         self.arrivals.closed = true;
@@ -176,17 +144,19 @@ impl Stack {
             match event {
                 super::Event::Flow(id) => self.refuse(id),
                 super::Event::Datagram(_) => self.stats.dropped.count(Drop::Datagram),
+                super::Event::Association(id) => self.refuse_association(id, Unreachable::Port),
             }
         }
     }
 
-    /// The link is gone: every flow ends, every waiter wakes.
+    /// The link is gone: every flow and association ends, every waiter wakes.
     pub(in crate::net) fn shut(&mut self) {
         self.over = true;
         self.arrivals.closed = true;
         for id in self.table.ids() {
             self.end(id, End::Reset);
         }
+        self.woken.extend(self.associations.clear());
         self.woken.extend(self.arrivals.waker.take());
     }
 

@@ -1,25 +1,21 @@
 //! Packets of the guest: which flow one belongs to, and what becomes of one that belongs to none.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use smoltcp::socket::tcp::State;
 use smoltcp::time::Instant;
 
-use super::{Event, Payload, Stack};
+use super::{Event, Stack};
 use crate::link::{Family, Link};
 use crate::net::counters::Drop;
 use crate::net::egress::{Egress, Wire};
 use crate::net::emit::{self, Bare};
 use crate::net::frame::{self, Flags, Packet, Segment};
-use crate::net::gateway::{self, Unreachable};
 use crate::net::rings::Charge;
 use crate::net::syn::Syn;
 use crate::net::table::{FlowId, Key};
 use crate::net::tcp::{End, Flow, Intent, Phase, keep};
 use crate::net::tombstone::{Late, Numbers};
-
-/// The one UDP port that is served; everything to it goes to the DNS service, whatever the address.
-const DNS: u16 = 53;
 
 impl Stack {
     pub(super) fn tcp<L: Link>(
@@ -140,26 +136,7 @@ impl Stack {
         self.arrive(Event::Flow(id));
     }
 
-    pub(super) fn udp(&mut self, packet: &Packet<'_>) -> Result<(), Drop> {
-        let datagram = frame::udp(packet, self.checksums)?;
-        if datagram.destination_port != DNS {
-            gateway::unreachable(&mut self.scratch, &self.config, packet, Unreachable::Port);
-            return Err(Drop::Udp);
-        }
-        if self.arrivals.closed || self.arrivals.datagrams >= self.config.limits.datagrams {
-            return Err(Drop::Datagram);
-        }
-        self.arrivals.datagrams += 1;
-        self.stats.datagrams += 1;
-        self.arrive(Event::Datagram(Payload {
-            source: SocketAddr::new(packet.source, datagram.source_port),
-            destination: SocketAddr::new(packet.destination, datagram.destination_port),
-            octets: datagram.payload.to_vec(),
-        }));
-        Ok(())
-    }
-
-    fn arrive(&mut self, event: Event) {
+    pub(super) fn arrive(&mut self, event: Event) {
         self.arrivals.events.push_back(event);
         self.woken.extend(self.arrivals.waker.take());
     }
@@ -177,6 +154,11 @@ impl Stack {
                 Some(Event::Datagram(payload)) => {
                     self.arrivals.datagrams -= 1;
                     return Some(Event::Datagram(payload));
+                }
+                Some(Event::Association(id)) => {
+                    if self.associations.is_held(id) {
+                        return Some(Event::Association(id));
+                    }
                 }
                 None => {
                     keep(&mut self.arrivals.waker, waker);

@@ -13,6 +13,7 @@
 #![warn(clippy::indexing_slicing)]
 
 mod connect;
+mod datagrams;
 mod handle;
 mod ingress;
 mod serve;
@@ -28,17 +29,21 @@ use smoltcp::time::Instant;
 use smoltcp::wire::HardwareAddress;
 
 use self::connect::Connections;
+use super::allowance::Allowance;
 use super::config::Config;
 use super::counters::{Drop, Stats};
 use super::egress::{Egress, Sent, Wire};
+use super::fragments::{Fragments, Put};
 use super::frame::{
-    self, Checksums, Inbound, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, Packet,
+    self, Checksums, ETHERNET, Fragment, Inbound, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP,
+    Packet,
 };
 use super::gateway::{self, Unreachable};
 use super::rings::Pool;
 use super::table::{FlowId, Table};
 use super::timers::{Surfaced, Timers};
 use super::tombstone::Tombstones;
+use super::udp::{AssociationId, Associations};
 use crate::link::{Link, Offload};
 
 /// Timer entries looked at in one turn; a thousand flows opened at once surface a thousand a second later.
@@ -57,6 +62,11 @@ pub(super) struct Stack {
     /// Flows to serve, in order.
     dirty: VecDeque<FlowId>,
     arrivals: Queue,
+    associations: Associations,
+    fragments: Fragments,
+    icmp_errors: Allowance,
+    /// Names the next packet that is cut into fragments.
+    identification: u32,
     /// Tasks to wake once the stack is no longer borrowed.
     woken: Vec<Waker>,
     /// Where a reply is written.
@@ -71,7 +81,7 @@ pub(super) struct Stack {
 /// What waits to be taken by `Arrivals`.
 #[derive(Debug, Default)]
 struct Queue {
-    /// Bounded by the flows held and by `Limits::datagrams`.
+    /// Bounded by the flows and associations held and by `Limits::datagrams`.
     events: VecDeque<Event>,
     datagrams: usize,
     waker: Option<Waker>,
@@ -86,6 +96,8 @@ pub(super) enum Event {
     Flow(FlowId),
     /// A datagram for the DNS service.
     Datagram(Payload),
+    /// An association's first datagram is held.
+    Association(AssociationId),
 }
 
 /// A datagram, owned.
@@ -99,7 +111,7 @@ pub(super) struct Payload {
 impl Stack {
     pub(super) fn new<L: Link>(config: Config, link: &mut L, now: Instant) -> Self {
         let limits = &config.limits;
-        let mut egress = Egress::new(config.ends(), link, limits.frames_per_turn + limits.datagrams);
+        let mut egress = Egress::new(config.ends(), link, limits);
         let interface = interface(&config, link, &mut egress, now);
         Self {
             checksums: match link.offload() {
@@ -114,6 +126,10 @@ impl Stack {
             pool: Pool::new(limits),
             dirty: VecDeque::new(),
             arrivals: Queue::default(),
+            associations: Associations::new(&config.limits),
+            fragments: Fragments::new(&config.limits),
+            icmp_errors: Allowance::new(config.limits.icmp_errors, now),
+            identification: low(config.seed),
             woken: Vec::new(),
             scratch: Vec::new(),
             stats: Stats::default(),
@@ -126,15 +142,19 @@ impl Stack {
 
     /// Takes in one frame of the guest.
     pub(super) fn receive<L: Link>(&mut self, link: &mut L, frame: &[u8], now: Instant) {
+        self.icmp_errors.refill(now);
         self.stats.frames_in += 1;
         self.stats.bytes_in += u64::try_from(frame.len()).unwrap_or(u64::MAX);
         self.scratch.clear();
         let result = match frame::parse(frame, &self.egress.ends) {
             Ok(Inbound::Ip(packet)) => self.packet(link, &packet, now),
+            Ok(Inbound::Fragment(fragment)) => self.fragment(link, &fragment, now),
             Ok(Inbound::Arp(arp)) => gateway::arp(&mut self.scratch, &self.config, &arp),
             Err(reason) => Err(reason),
         };
-        if !self.scratch.is_empty() {
+        if self.scratch.len() > ETHERNET + self.egress.mtu() {
+            self.cut_scratch();
+        } else if !self.scratch.is_empty() {
             self.egress.send(link, &self.scratch, &mut self.stats);
         }
         if let Err(reason) = result {
@@ -146,7 +166,7 @@ impl Stack {
     fn packet<L: Link>(&mut self, link: &mut L, packet: &Packet<'_>, now: Instant) -> Result<(), Drop> {
         let icmp = if packet.source.is_ipv4() { PROTOCOL_ICMP } else { PROTOCOL_ICMPV6 };
         if packet.protocol == icmp {
-            return gateway::icmp(&mut self.scratch, &self.config, packet);
+            return self.icmp(packet);
         }
         if !self.config.is_host(packet.destination) {
             return Err(Drop::DestinationIp);
@@ -155,14 +175,39 @@ impl Stack {
             PROTOCOL_TCP => self.tcp(link, packet, now),
             PROTOCOL_UDP => self.udp(packet),
             _ => {
-                gateway::unreachable(&mut self.scratch, &self.config, packet, Unreachable::Protocol);
+                self.complain(packet, Unreachable::Protocol);
                 Err(Drop::Protocol)
             }
         }
     }
 
-    /// Marks the flows whose timers are due.
+    /// Takes in a part of an IP packet, and the packet once it is whole.
+    fn fragment<L: Link>(&mut self, link: &mut L, part: &Fragment<'_>, now: Instant) -> Result<(), Drop> {
+        let destination = part.destination;
+        if !self.config.is_host(destination) {
+            return Err(Drop::DestinationIp);
+        }
+        match self.fragments.put(part, now) {
+            Put::Kept => Ok(()),
+            Put::Spoilt => Err(Drop::Fragment),
+            Put::Whole(protocol, bytes) => {
+                self.stats.reassembled += 1;
+                let source = self.config.guest(destination);
+                let payload = bytes.get(part.header.len()..).unwrap_or_default();
+                // NDP must not come in fragments, RFC 6980 §5, and does not pass with this hop limit.
+                let hop_limit = 0;
+                let packet = Packet { source, destination, protocol, hop_limit, bytes: &bytes, payload };
+                let result = self.packet(link, &packet, now);
+                self.fragments.give_back(bytes);
+                result
+            }
+        }
+    }
+
+    /// Marks the flows whose timers are due, and forgets fragments.
     pub(super) fn expire(&mut self, now: Instant) {
+        self.fragments.expire(now);
+        self.icmp_errors.refill(now);
         for _ in 0..TIMERS_PER_TURN {
             let Some(entry) = self.timers.pop(now) else { break };
             let (_, id) = entry;
@@ -204,12 +249,12 @@ impl Stack {
 
     /// Whether the reply to another frame could be held.
     pub(super) fn can_receive(&self) -> bool {
-        !self.egress.is_full()
+        !self.egress.outbox.is_full()
     }
 
     /// The earliest time a timer may be due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.timers.earliest()
+        self.timers.earliest().into_iter().chain(self.fragments.deadline()).min()
     }
 
     /// Swaps the tasks to wake for an empty list.
@@ -228,6 +273,10 @@ impl Stack {
             half_open: count(self.half_open),
             connections: count(self.connections.len()),
             tombstones: count(self.tombstones.len()),
+            associations: count(self.associations.len()),
+            fragment_sets: count(self.fragments.len()),
+            fragment_sets_lost: self.fragments.lost(),
+            udp_memory: count(self.associations.memory()),
             ring_memory: count(self.pool.touched()),
             ..self.stats
         }
@@ -242,6 +291,12 @@ impl Stack {
             self.dirty.push_back(id);
         }
     }
+}
+
+/// The lower half of a number.
+fn low(number: u64) -> u32 {
+    let [.., a, b, c, d] = number.to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }
 
 fn interface<L: Link>(config: &Config, link: &mut L, egress: &mut Egress, now: Instant) -> Interface {

@@ -18,6 +18,7 @@ use crate::link::{Frame, Link, Offload, Partial};
 use crate::net::config::Config;
 use crate::net::emit::{self, Envelope};
 use crate::net::frame::{self, ETHERNET, Ends, Flags, PROTOCOL_TCP, Segment, TCP};
+use crate::net::gateway::Unreachable;
 use crate::net::syn::Syn;
 use crate::net::table::FlowId;
 
@@ -148,6 +149,11 @@ impl Bed {
         match self.stack.next_event(Waker::noop())? {
             Event::Flow(id) => Some(id),
             Event::Datagram(payload) => panic!("{payload:?}"),
+            // Of a segment that was mutated.
+            Event::Association(id) => {
+                self.stack.refuse_association(id, Unreachable::Port);
+                self.arrival()
+            }
         }
     }
 
