@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::name::HostPattern;
-use crate::policy::{self, AllowRule, ConnectTo, Policy, Publish, RuleSource, overlap};
+use crate::policy::{self, AllowRule, ConnectTo, Policy, Protocol, Publish, RuleSource, overlap};
 
 /// The whole configuration of one sandbox.
 ///
@@ -135,7 +135,8 @@ impl Config {
             self.not_passed_through(&secret.name, secret.hosts.iter().map(|(pattern, _)| pattern))?;
         }
         for pattern in &self.passthrough {
-            if !self.allow.iter().any(|rule| overlap(rule.pattern(), pattern)) {
+            let by_tcp = |rule: &&AllowRule| rule.protocol() == Protocol::Tcp;
+            if !self.allow.iter().filter(by_tcp).any(|rule| overlap(rule.pattern(), pattern)) {
                 let problem = Problem::PassthroughNotAllowed;
                 return Err(ConfigError { place: Place::Passthrough(pattern.to_string()), problem });
             }

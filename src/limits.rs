@@ -62,6 +62,13 @@ pub struct Limits {
     pub egress_frames: usize,
     /// Octets of those frames.
     pub egress_bytes: usize,
+    /// A UDP or echo association ends when for so long nothing has passed either way.
+    pub udp_idle: Duration,
+    /// Refused associations that have a record of their own within [`Limits::refusals_window`]; the others are
+    /// counted in one, so that a scan does not fill the audit queue.
+    pub refusals_told: usize,
+    /// The stretch of time that [`Limits::refusals_told`] is for.
+    pub refusals_window: Duration,
 
     /// Bytes looked at to tell a protocol; a ClientHello may be split and large.
     pub sniff_bytes: usize,
@@ -178,6 +185,9 @@ impl Default for Limits {
             icmp_errors: 1_000,
             egress_frames: 1_024,
             egress_bytes: 2 << 20,
+            udp_idle: Duration::from_secs(60),
+            refusals_told: 64,
+            refusals_window: Duration::from_secs(1),
 
             sniff_bytes: 16 << 10,
             sniff: Duration::from_secs(5),

@@ -13,6 +13,7 @@ use std::ffi::c_ulong;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{self, AssertUnwindSafe};
@@ -109,6 +110,43 @@ pub(crate) fn fork_into(flags: libc::c_int, body: impl FnOnce() -> u8) -> io::Re
 pub(crate) fn unshare_user_and_mounts() -> io::Result<()> {
     // SAFETY: only CLONE_FILES can hurt other threads, and it is not among the flags.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNS) }?;
+    Ok(())
+}
+
+/// Takes the set-user-ID bit and file capabilities from every program under `/`, in all its mounts.
+///
+/// # Errors
+/// What `mount_setattr` said; it is in Linux 5.12 and later.
+pub(crate) fn ignore_file_privileges() -> io::Result<()> {
+    let attributes =
+        libc::mount_attr { attr_set: libc::MOUNT_ATTR_NOSUID, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: the kernel reads the path up to its end and one `mount_attr` of the size given.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            c"/".as_ptr(),
+            libc::AT_RECURSIVE,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    })?;
+    Ok(())
+}
+
+/// Has a datagram socket of the family of `peer` told of every ICMP error about what it sent, passing ones too.
+///
+/// # Errors
+/// What `setsockopt` said.
+pub(crate) fn receive_errors(socket: &OwnedFd, peer: IpAddr) -> io::Result<()> {
+    let (level, option) = match peer {
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVERR),
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+    };
+    let on: libc::c_int = 1;
+    let size = libc::socklen_t::try_from(size_of_val(&on)).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the kernel reads one int of the size given.
+    check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), size) })?;
     Ok(())
 }
 

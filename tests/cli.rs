@@ -81,7 +81,7 @@ fn a_wrong_command_line_starts_nothing() {
         (&["--alow", "a.example"], "a similar argument exists: '--allow'"),
         (&["--observe"], "unexpected argument '--observe'"),
         (&["stray"], "unexpected argument 'stray'"),
-        (&["--allow"], "a value is required for '--allow <HOST[:PORT]>'"),
+        (&["--allow"], "a value is required for '--allow <HOST[:PORT][/PROTOCOL]>'"),
         (&["--upstream-ca", ""], "a value is required for '--upstream-ca <FILE>'"),
         (&["--audit", "again"], "cannot be used multiple times"),
         (&["-c", "/nonexistent", "-c", "/nonexistent"], "cannot be used multiple times"),

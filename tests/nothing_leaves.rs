@@ -5,6 +5,8 @@ mod support;
 
 #[path = "nothing_leaves/capture.rs"]
 mod capture;
+#[path = "nothing_leaves/datagrams.rs"]
+mod datagrams;
 #[path = "nothing_leaves/nameserver.rs"]
 mod nameserver;
 #[path = "nothing_leaves/world.rs"]

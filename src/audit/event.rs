@@ -113,6 +113,11 @@ pub enum Event {
         #[serde(skip_serializing_if = "String::is_empty")]
         hint: String,
     },
+    /// UDP and echo associations were refused faster than each is told (`Limits::refusals_told`).
+    Denials {
+        /// So many more than have a record of their own.
+        count: u64,
+    },
 }
 
 impl Event {
@@ -145,6 +150,10 @@ pub enum FlowKind {
     Dns,
     /// A connection into the guest, by a published port.
     Published,
+    /// UDP datagrams.
+    Udp,
+    /// ICMP echo requests and their replies.
+    Icmp,
 }
 
 /// Escapes control characters and anything beyond ASCII in foreign text, and cuts it at 256 bytes.

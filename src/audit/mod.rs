@@ -49,6 +49,11 @@ impl Audit {
         let _ = self.subscribers.send(record);
     }
 
+    /// Counts a denial of a flow in the tally alone, where its record is one with others.
+    pub fn tally(&self, target: &str) {
+        self.denials.count(target);
+    }
+
     /// Whether the file can take a record now. Where it cannot, nothing may be injected.
     #[must_use]
     pub fn can_record(&self) -> bool {

@@ -14,8 +14,9 @@ pub struct Options {
     /// Read this configuration file
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Allow this host, at ports 80 and 443 or at PORT; *.SUFFIX is any host below it
-    #[arg(long, value_name = "HOST[:PORT]")]
+    /// Allow this host, at ports 80 and 443 or at PORT; *.SUFFIX is any host below it. HOST:PORT/udp allows UDP,
+    /// HOST/icmp allows ping
+    #[arg(long, value_name = "HOST[:PORT][/PROTOCOL]")]
     pub allow: Vec<String>,
     /// Give the secret in the variable NAME to these hosts, and allow them
     #[arg(long, value_name = "NAME@HOST[,HOST]")]

@@ -129,6 +129,9 @@ fn a_pass_through_host_is_allowed_and_holds_no_secret() {
     for allow in ["api.apple.com", "*.apple.com", "*.api.apple.com", "*.com"] {
         parse(&format!("{base}[net]\nallow = [\"{allow}\"]")).expect(allow);
     }
+    for allow in ["api.apple.com:5000/udp", "*.apple.com/icmp"] {
+        parse(&format!("{base}[net]\nallow = [\"{allow}\"]")).unwrap_err();
+    }
     for host in ["api.apple.com", "*.apple.com", "*.com"] {
         let text = format!("{base}[net]\nallow = [\"*.apple.com\"]\n[secrets.T]\nhosts = [\"{host}\"]");
         let error = parse(&text).unwrap_err();
@@ -150,6 +153,9 @@ fn flags_are_joined_and_their_faults_named() {
     let table: [Faulty; 13] = [
         (&["10.0.0.1"], &[], &[], "--allow '10.0.0.1': is an address"),
         (&["*"], &[], &[], "--allow '*': '*' would be any host"),
+        (&["a.example/udp"], &[], &[], "--allow 'a.example/udp': UDP needs a port; write HOST:PORT/udp"),
+        (&["a.example:443/udp"], &[], &[], "cannot be intercepted; write HOST alone, and clients use TCP"),
+        (&["a.example:1/icmp"], &[], &[], "write HOST/icmp"),
         (&["a\nb"], &[], &[], "--allow 'a\\nb': has a label"),
         (&[], &["TOKEN"], &[], "--secret 'TOKEN': a secret needs its hosts; write NAME@HOST"),
         (&[], &["TOKEN@"], &[], "--secret 'TOKEN@': a secret needs its hosts"),

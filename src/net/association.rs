@@ -126,6 +126,14 @@ impl Association {
         poll_fn(|cx| self.poll_receive(cx, buf)).await
     }
 
+    /// Whether the guest's last datagram may be fragmented on its way: IPv4 without "don't fragment", or what the
+    /// guest must have fragmented itself to send it at all.
+    #[must_use]
+    pub fn may_fragment(&self) -> bool {
+        let Handle { shell, id, .. } = &self.0;
+        shell.stack.borrow().may_fragment(*id)
+    }
+
     /// Sends a payload to the guest, as from the destination, fragmented to the guest's MTU.
     ///
     /// Never waits. False if it is lost, which is counted: the association is over, the payload is longer than

@@ -1,22 +1,25 @@
 //! What a guest may reach, and who may reach the guest.
 //!
 //! Pure judgement over names, ports and addresses: it resolves nothing and dials nothing. Everything is
-//! denied that no rule allows. Invariant: only this module makes a [`Permit`], for exactly the address it
-//! judged, under a name that a rule allows.
+//! denied that no rule allows. Invariant: only this module makes a [`Permit`] or a [`DatagramPermit`], for exactly
+//! the address it judged, under a name that a rule of that protocol allows.
 
 #![warn(clippy::indexing_slicing)]
 
 pub mod address;
+mod datagram;
 mod ingress;
 mod permit;
 mod rule;
+mod service;
 mod verdict;
 
 pub use ingress::{Admission, Publish, PublishError, Subnet, SubnetError, Transport};
-pub use permit::{Dial, Dialled, Dialling, Permit};
+pub use permit::{DatagramPermit, Dial, Dialled, Dialling, EchoPermit, Permit, UdpPermit};
 pub(crate) use rule::is_localhost;
 pub use rule::{AllowRule, ConnectTo, Ports, RuleError, RuleSource, Target, overlap};
-pub use verdict::{AtQuestion, AtSyn, Denial, NamePermit, Reason, Verdict};
+pub use service::{Protocol, Reserved, Service};
+pub use verdict::{AtDatagram, AtQuestion, AtSyn, Denial, NamePermit, Reason, Verdict};
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -89,7 +92,7 @@ impl Policy {
         match names.meaning(destination.ip()) {
             Meaning::Gateway => self.alias_at_syn(destination),
             Meaning::Mapped(Some(name)) => self.mapped_at_syn(name, destination.port()),
-            Meaning::Mapped(None) => AtSyn::Refuse(Denial::unbound(destination)),
+            Meaning::Mapped(None) => AtSyn::Refuse(unbound(destination)),
             Meaning::Elsewhere => self.opaque_at_syn(destination, names, now),
         }
     }
@@ -111,11 +114,11 @@ impl Policy {
     fn alias_at_syn(&self, destination: SocketAddr) -> AtSyn {
         let port = destination.port();
         let opened = self.rules.iter().find_map(|rule| {
-            let alias = rule.alias().filter(|_| rule.ports().contains(port))?;
+            let alias = rule.alias().filter(|_| rule.opens(Service::Tcp(port)))?;
             Some(NamePermit::new(alias.clone(), port, Arc::clone(rule)))
         });
         let Some(name) = opened else {
-            return AtSyn::Refuse(Denial::not_loopback(port, destination.ip()));
+            return AtSyn::Refuse(Denial::not_loopback(destination.ip(), Service::Tcp(port)));
         };
         let permit = |addr| Permit::new(SocketAddr::new(addr, port), Some(name.host().clone()));
         AtSyn::DialFirst { permits: LOOPBACK.map(permit).into(), names: vec![name] }
@@ -148,7 +151,7 @@ impl Policy {
             }
         }
         if permits.is_empty() {
-            AtSyn::Refuse(denied.unwrap_or_else(|| Denial::unbound(destination)))
+            AtSyn::Refuse(denied.unwrap_or_else(|| unbound(destination)))
         } else {
             AtSyn::DialFirst { permits, names: allowed }
         }
@@ -161,13 +164,20 @@ impl Policy {
 
     /// Judges a name and port where there is no scheme: TLS that is passed through, opaque flows.
     pub fn at_host(&self, host: &HostName, port: u16) -> Verdict<NamePermit> {
-        match self.rules.iter().find(|rule| rule.reaches(host, port)) {
-            Some(rule) => Verdict::Allow(NamePermit::new(host.clone(), port, Arc::clone(rule))),
-            None => {
-                let named = self.rules.iter().find(|rule| rule.names(host));
-                Verdict::Deny(Denial::by_name(host, port, named.map(Arc::as_ref)))
-            }
+        match self.opened(host, Service::Tcp(port)) {
+            Ok(rule) => Verdict::Allow(NamePermit::new(host.clone(), port, Arc::clone(rule))),
+            Err(denial) => Verdict::Deny(denial),
         }
+    }
+
+    /// The rule that opens a service of a host; where none does, the denial tells of the rule that comes nearest.
+    fn opened(&self, host: &HostName, service: Service) -> Result<&Arc<AllowRule>, Denial> {
+        self.rules.iter().find(|rule| rule.reaches(host, service)).ok_or_else(|| {
+            let same = |rule: &&Arc<AllowRule>| rule.protocol() == service.protocol();
+            let mut named = self.rules.iter().filter(|rule| rule.names(host));
+            let nearest = named.clone().find(same).or_else(|| named.next());
+            Denial::by_name(host, service, nearest.map(Arc::as_ref))
+        })
     }
 
     /// Judges one address that an allowed name has.
@@ -175,25 +185,28 @@ impl Policy {
     /// An operator's `--connect-to` is the only address then; the host alias has loopback and nothing else; all
     /// other names have ordinary public addresses.
     pub fn at_addr(&self, name: &NamePermit, addr: IpAddr) -> Verdict<Permit> {
-        let (host, port) = (name.host(), name.port());
-        if let Some(to) = self.connect_to(host, port) {
-            return if to.ip() == addr {
-                Verdict::Allow(Permit::new(to, Some(host.clone())))
-            } else {
-                Verdict::Deny(Denial::by_redirection(host, port, to))
-            };
+        match self.addressed(name.host(), Service::Tcp(name.port()), addr) {
+            Ok(addr) => Verdict::Allow(Permit::new(addr, Some(name.host().clone()))),
+            Err(denial) => Verdict::Deny(denial),
         }
-        let permit = || Permit::new(SocketAddr::new(addr, port), Some(host.clone()));
+    }
+
+    /// What is dialled for an allowed service of `host` at `addr`; the port of a service without one is 0.
+    fn addressed(&self, host: &HostName, service: Service, addr: IpAddr) -> Result<SocketAddr, Denial> {
+        let port = service.port().unwrap_or_default();
+        if let Some(to) = service.port().and_then(|port| self.connect_to(host, port)) {
+            return if to.ip() == addr { Ok(to) } else { Err(Denial::by_redirection(host, port, to)) };
+        }
         if host.is_host_alias() {
             return if LOOPBACK.contains(&addr) {
-                Verdict::Allow(permit())
+                Ok(SocketAddr::new(addr, port))
             } else {
-                Verdict::Deny(Denial::not_loopback(port, addr))
+                Err(Denial::not_loopback(addr, service))
             };
         }
         match address::special_use(addr) {
-            None => Verdict::Allow(permit()),
-            Some(special) => Verdict::Deny(Denial::by_special_use(host, port, addr, special)),
+            None => Ok(SocketAddr::new(addr, port)),
+            Some(special) => Err(Denial::by_special_use(host, service, addr, special)),
         }
     }
 
@@ -203,12 +216,14 @@ impl Policy {
             None => Verdict::Allow(()),
             Some(special) => {
                 // A question has no port; the hint is for the one that is nearly always meant.
-                let port =
-                    self.rules.iter().find(|rule| rule.names(host)).map_or(443, |rule| match rule.ports() {
-                        Ports::Web => 443,
-                        Ports::One(port) => port,
-                    });
-                Verdict::Deny(Denial::by_special_use(host, port, addr, special))
+                let named = self.rules.iter().find(|rule| rule.names(host));
+                let service = named.map_or(Service::Tcp(443), |rule| match (rule.protocol(), rule.ports()) {
+                    (Protocol::Udp, Ports::One(port)) => Service::Udp(port),
+                    (Protocol::Tcp, Ports::One(port)) => Service::Tcp(port),
+                    (Protocol::Icmp, _) => Service::Icmp,
+                    (Protocol::Tcp | Protocol::Udp, Ports::Web | Ports::None) => Service::Tcp(443),
+                });
+                Verdict::Deny(Denial::by_special_use(host, service, addr, special))
             }
         }
     }
@@ -246,6 +261,10 @@ impl Policy {
     pub fn is_passed_through(&self, host: &HostName) -> bool {
         self.passthrough.iter().any(|pattern| pattern.matches(host))
     }
+}
+
+fn unbound(destination: SocketAddr) -> Denial {
+    Denial::unbound(destination.ip(), Service::Tcp(destination.port()))
 }
 
 #[cfg(test)]

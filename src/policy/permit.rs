@@ -1,15 +1,18 @@
 //! Proof that policy allowed exactly one destination.
 //!
-//! Only `policy` makes a [`Permit`], and only a [`Permit`] can be dialled.
+//! Only `policy` makes a [`Permit`] or a [`DatagramPermit`], and nothing else can be dialled.
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
 use crate::name::HostName;
+
+use super::rule::{AllowRule, RuleSource};
 
 /// Leave to connect to one address, once.
 #[derive(Debug)]
@@ -35,6 +38,47 @@ impl Permit {
     #[must_use]
     pub fn host(&self) -> Option<&HostName> {
         self.host.as_ref()
+    }
+}
+
+/// Leave to exchange datagrams with one address; never leave to connect to it by TCP.
+///
+/// Its address is an [`IpAddr`] for echo requests, and has a port for UDP, so that neither stands for the other.
+#[derive(Debug)]
+#[must_use = "a permit that is not dialled is a decision thrown away"]
+pub struct DatagramPermit<A> {
+    addr: A,
+    host: HostName,
+    rule: Arc<AllowRule>,
+}
+
+/// Leave to exchange UDP datagrams with one address and port.
+pub type UdpPermit = DatagramPermit<SocketAddr>;
+/// Leave to send echo requests to one address.
+pub type EchoPermit = DatagramPermit<IpAddr>;
+
+impl<A: Copy> DatagramPermit<A> {
+    /// Made by a verdict and by nothing else.
+    pub(super) fn new(addr: A, host: HostName, rule: Arc<AllowRule>) -> Self {
+        Self { addr, host, rule }
+    }
+
+    /// The address that was judged, and the only one a socket may be connected to.
+    #[must_use]
+    pub fn addr(&self) -> A {
+        self.addr
+    }
+
+    /// The name it was judged for.
+    #[must_use]
+    pub fn host(&self) -> &HostName {
+        &self.host
+    }
+
+    /// Where the rule was written.
+    #[must_use]
+    pub fn rule(&self) -> &RuleSource {
+        self.rule.source()
     }
 }
 

@@ -8,6 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::name::{HOST_ALIAS, HostName, HostPattern, NameError, parse_port};
 
+use super::service::{Protocol, Reserved, Service};
+
 /// Ports of a rule.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ports {
@@ -15,6 +17,8 @@ pub enum Ports {
     Web,
     /// This one.
     One(u16),
+    /// None, of a protocol that has no ports: ICMP.
+    None,
 }
 
 impl Ports {
@@ -24,6 +28,7 @@ impl Ports {
         match self {
             Self::Web => is_web(port),
             Self::One(own) => own == port,
+            Self::None => false,
         }
     }
 }
@@ -33,6 +38,7 @@ impl fmt::Display for Ports {
         match self {
             Self::Web => f.write_str("80 and 443"),
             Self::One(port) => write!(f, "{port}"),
+            Self::None => f.write_str("none"),
         }
     }
 }
@@ -71,33 +77,45 @@ impl fmt::Display for RuleSource {
     }
 }
 
-/// Leave to reach a host, or all hosts below one, at some ports.
+/// Leave to reach a host, or all hosts below one, by one protocol at some ports.
 #[derive(Clone, Debug)]
 pub struct AllowRule {
     pattern: HostPattern,
+    protocol: Protocol,
     ports: Ports,
     source: RuleSource,
 }
 
 impl AllowRule {
-    /// Reads `HOST`, `HOST:PORT` or the same with `*.SUFFIX` for the host.
+    /// Reads `HOST`, `HOST:PORT`, `HOST:PORT/udp`, `HOST/icmp` or the same with `*.SUFFIX` for the host.
     pub fn parse(text: &str, source: RuleSource) -> Result<Self, RuleError> {
-        let target = Target::parse(text)?;
-        let ports = match target.port {
-            Some(port) => Ports::One(port),
-            None if is_alias(&target.pattern) => return Err(RuleError::AliasPort),
-            None => Ports::Web,
+        let (text, protocol) = split_protocol(text)?;
+        let Target { pattern, port } = Target::parse(text)?;
+        let is_alias = is_alias(&pattern);
+        let ports = match (protocol, port) {
+            (Protocol::Tcp, None) if is_alias => return Err(RuleError::AliasPort),
+            (Protocol::Tcp, None) => Ports::Web,
+            (Protocol::Tcp, Some(port)) => Ports::One(port),
+            (Protocol::Udp, None) => return Err(RuleError::UdpPort),
+            (Protocol::Udp, Some(port)) => match Reserved::of_port(port) {
+                Some(reserved) => return Err(RuleError::UdpReserved(reserved)),
+                None => Ports::One(port),
+            },
+            (Protocol::Icmp, Some(_)) => return Err(RuleError::IcmpPort),
+            (Protocol::Icmp, None) if is_alias => return Err(RuleError::AliasEcho),
+            (Protocol::Icmp, None) => Ports::None,
         };
-        Ok(Self { pattern: target.pattern, ports, source })
+        Ok(Self { pattern, protocol, ports, source })
     }
 
     /// The leave that comes with being a host of the secret `name`.
     #[must_use]
     pub fn for_secret(pattern: HostPattern, port: u16, name: &str) -> Self {
-        Self { pattern, ports: Ports::One(port), source: RuleSource::Secret { name: name.to_owned() } }
+        let source = RuleSource::Secret { name: name.to_owned() };
+        Self { pattern, protocol: Protocol::Tcp, ports: Ports::One(port), source }
     }
 
-    /// Whether it is about `host`, at whatever port.
+    /// Whether it is about `host`, by whatever protocol and at whatever port.
     ///
     /// The host alias is meant only by its full name: a suffix must not open this machine by accident.
     #[must_use]
@@ -105,10 +123,15 @@ impl AllowRule {
         self.pattern.matches(host) && (!host.is_host_alias() || self.alias().is_some())
     }
 
-    /// Whether it allows `host` at `port`.
+    /// Whether it allows this service of `host`.
     #[must_use]
-    pub fn reaches(&self, host: &HostName, port: u16) -> bool {
-        self.ports.contains(port) && self.names(host)
+    pub fn reaches(&self, host: &HostName, service: Service) -> bool {
+        self.opens(service) && self.names(host)
+    }
+
+    /// Whether it allows this service of its hosts.
+    pub(super) fn opens(&self, service: Service) -> bool {
+        self.protocol == service.protocol() && service.port().is_none_or(|port| self.ports.contains(port))
     }
 
     /// The host alias, where the rule is about it.
@@ -123,6 +146,12 @@ impl AllowRule {
     #[must_use]
     pub fn pattern(&self) -> &HostPattern {
         &self.pattern
+    }
+
+    /// Its protocol.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// Its ports.
@@ -186,6 +215,16 @@ impl Target {
 
 /// All DNS of a guest ends in the sandbox.
 const DNS: u16 = 53;
+
+/// Takes the protocol off the end of a rule. A slash in a URL or behind an address is none of its.
+fn split_protocol(text: &str) -> Result<(&str, Protocol), RuleError> {
+    match text.rsplit_once('/') {
+        Some((rest, word)) if !text.contains("://") && !is_address(text) => {
+            Ok((rest, Protocol::parse(word).ok_or(RuleError::Protocol)?))
+        }
+        Some(_) | None => Ok((text, Protocol::Tcp)),
+    }
+}
 
 fn is_alias(pattern: &HostPattern) -> bool {
     match pattern {
@@ -288,9 +327,31 @@ pub enum RuleError {
     /// Port 53.
     #[error("port 53 is answered by the sandbox's own DNS; set [net] nameservers to choose who is asked")]
     Dns,
+    /// Another word than a protocol behind a slash.
+    #[error("has a '/' that is followed by no protocol; write HOST, HOST:PORT, HOST:PORT/udp or HOST/icmp")]
+    Protocol,
+    /// UDP without a port.
+    #[error("UDP needs a port; write HOST:PORT/udp")]
+    UdpPort,
+    /// A UDP port that no rule opens.
+    #[error("that UDP port is refused to every guest: {0}; {advice}", advice = udp_advice(*.0))]
+    UdpReserved(Reserved),
+    /// ICMP with a port.
+    #[error("ICMP has no ports; write HOST/icmp")]
+    IcmpPort,
+    /// An echo of the host alias.
+    #[error("the gateway answers echo requests by itself; leave the rule out")]
+    AliasEcho,
     /// Not `HOST:PORT:ADDR:PORT`.
     #[error("write HOST:PORT:ADDR:PORT with an address, an IPv6 one in brackets")]
     ConnectTo,
+}
+
+fn udp_advice(reserved: Reserved) -> &'static str {
+    match reserved {
+        Reserved::Dns | Reserved::OtherDns => "set [net] nameservers to choose who is asked",
+        Reserved::Quic => "write HOST alone, and clients use TCP",
+    }
 }
 
 #[cfg(test)]

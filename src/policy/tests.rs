@@ -7,13 +7,13 @@ use crate::dns::{Family, Gateways, MappedPrefix};
 use crate::limits::Limits;
 use crate::name::{HOST_ALIAS, Scheme};
 
-const PUBLIC: &str = "93.184.216.34";
+pub(super) const PUBLIC: &str = "93.184.216.34";
 
-fn name(text: &str) -> HostName {
+pub(super) fn name(text: &str) -> HostName {
     HostName::parse(text).unwrap()
 }
 
-fn policy(allow: &[&str], connect_to: &[&str]) -> Policy {
+pub(super) fn policy(allow: &[&str], connect_to: &[&str]) -> Policy {
     let mut builder = Policy::builder();
     for text in allow {
         builder = builder.allow(AllowRule::parse(text, RuleSource::Flag((*text).to_owned())).unwrap());
@@ -29,12 +29,12 @@ fn origin(text: &str, port: u16) -> Origin {
     Origin { scheme, host: name(text), port }
 }
 
-fn names() -> Names {
+pub(super) fn names() -> Names {
     let gateways = Gateways { v4: Ipv4Addr::new(172, 16, 0, 1), v6: "fd7a::1".parse().unwrap() };
     Names::new(Arc::new(Limits::default()), gateways, MappedPrefix::from_random([7; 7]))
 }
 
-fn start() -> Instant {
+pub(super) fn start() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
@@ -88,6 +88,30 @@ fn names_are_allowed_by_the_rules_and_by_nothing_else() {
         let verdict = policy.at_name(&origin(host, port));
         assert_eq!(matches!(verdict, Verdict::Allow(_)), allowed, "{host}:{port}");
     }
+}
+
+#[test]
+fn a_rule_for_datagrams_opens_no_tcp_port_and_lets_the_name_be_asked_for() {
+    let policy = policy(&["ntp.example:123/udp", "ping.example/icmp", "both.example:22"], &[]);
+    for (host, port) in
+        [("ntp.example", 123), ("ntp.example", 443), ("ntp.example", 80), ("ping.example", 443)]
+    {
+        let denial = denial(policy.at_host(&name(host), port));
+        assert!(matches!(denial.reason, Reason::OtherProtocol(_)), "{denial}");
+        let port = if port == 123 { ":123" } else { "" };
+        assert_eq!(denial.hint, format!("--allow {host}{port}"));
+    }
+    for host in ["ntp.example", "ping.example", "both.example"] {
+        assert!(matches!(policy.at_question(&name(host)), AtQuestion::Forward), "{host}");
+    }
+    let denial = denial(policy.at_name(&origin("ntp.example", 443)));
+    let told = "ntp.example:443 is refused: the host is allowed only for UDP (rule: --allow ntp.example:123/udp); \
+                to allow it: --allow ntp.example";
+    assert_eq!(denial.to_string(), told);
+    let mut names = names();
+    names.bind(&name("ntp.example"), &[PUBLIC.parse().unwrap()], Duration::ZERO, start());
+    let destination = SocketAddr::new(PUBLIC.parse().unwrap(), 123);
+    assert_eq!(refused(policy.at_syn(destination, &names, start())).hint, "--allow ntp.example:123");
 }
 
 #[test]

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use crate::name::{HOST_ALIAS, Host, HostName};
 
 use super::address::SpecialUse;
-use super::permit::Permit;
+use super::permit::{DatagramPermit, Permit};
 use super::rule::{AllowRule, RuleSource, is_localhost, is_web};
+use super::service::{Protocol, Reserved, Service};
 
 /// Allowed, with the proof; or denied, with the reason.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl<T> Verdict<T> {
     }
 }
 
-/// Proof that a rule allows this host at this port; which address it has is not judged yet.
+/// Proof that a rule allows this host at this TCP port; which address it has is not judged yet.
 #[derive(Clone, Debug)]
 #[must_use = "a name permit leads to a dial or is a decision thrown away"]
 pub struct NamePermit {
@@ -82,6 +83,16 @@ pub enum AtSyn {
     Refuse(Denial),
 }
 
+/// What to do with the first datagram of an association; `A` is the kind of address it goes to.
+#[derive(Debug)]
+#[must_use = "a datagram waits for it"]
+pub enum AtDatagram<A> {
+    /// Relay to this one, or to the next of the others where it refuses before it has answered anything.
+    Dial(DatagramPermit<A>, Vec<DatagramPermit<A>>),
+    /// Answer with an ICMP error.
+    Refuse(Denial),
+}
+
 /// What a DNS question may get.
 #[derive(Debug)]
 pub enum AtQuestion {
@@ -102,7 +113,8 @@ pub enum AtQuestion {
 pub struct Denial {
     /// The cause.
     pub reason: Reason,
-    /// What was asked for: `host:port` or `address:port`; a name alone for a DNS question.
+    /// What was asked for: `host:port` or `address:port`, for UDP with `/udp` behind it; `host/icmp` for an echo;
+    /// a name alone for a DNS question.
     pub target: String,
     /// The rule that decided, or `default`.
     pub rule: String,
@@ -124,6 +136,12 @@ pub enum Reason {
     NoRule,
     /// A rule names the host, at these other ports.
     OtherPorts(String),
+    /// A rule names the host, for this other protocol.
+    OtherProtocol(Protocol),
+    /// The UDP port is closed to every guest.
+    Reserved(Reserved),
+    /// The name is reached by `--connect-to`, which says nothing of this port or protocol.
+    NotSentAnywhere,
     /// The name resolves to no ordinary address.
     SpecialUse {
         /// The address judged.
@@ -155,6 +173,11 @@ impl fmt::Display for Reason {
         match self {
             Self::NoRule => f.write_str("no rule allows it"),
             Self::OtherPorts(ports) => write!(f, "the host is allowed only at port {ports}"),
+            Self::OtherProtocol(protocol) => write!(f, "the host is allowed only for {protocol}"),
+            Self::Reserved(reserved) => write!(f, "{reserved}"),
+            Self::NotSentAnywhere => {
+                f.write_str("the name is dialled at an address of its own for other ports only")
+            }
             Self::SpecialUse { addr, special } => write!(f, "the name resolves to {addr}, {special}"),
             Self::NotWhereSent { to } => write!(f, "the name is to be dialled at {to}"),
             Self::Unbound => f.write_str("no allowed name was resolved to this address"),
@@ -172,16 +195,43 @@ const DEFAULT: &str = "default";
 
 impl Denial {
     /// No rule names `host`, or `named` does, at other ports.
-    pub(super) fn by_name(host: &HostName, port: u16, named: Option<&AllowRule>) -> Self {
+    pub(super) fn by_name(host: &HostName, service: Service, named: Option<&AllowRule>) -> Self {
         let reason = match named {
             _ if host.is_host_alias() => Reason::HostLoopback,
-            Some(rule) => Reason::OtherPorts(rule.ports().to_string()),
+            Some(rule) if rule.protocol() == service.protocol() => {
+                Reason::OtherPorts(rule.ports().to_string())
+            }
+            Some(rule) => Reason::OtherProtocol(rule.protocol()),
             None => Reason::NoRule,
         };
         let rule = named.map_or_else(|| DEFAULT.to_owned(), |rule| rule.source().to_string());
         // No rule can be about localhost; who means this machine is told its name.
         let allowed = if is_localhost(host) { HOST_ALIAS } else { host.as_str() };
-        Self { reason, target: format!("{host}:{port}"), rule, hint: allow_hint(allowed, port) }
+        Self { reason, target: format!("{host}{service}"), rule, hint: allow_hint(allowed, service) }
+    }
+
+    /// A UDP port that no rule opens, at a name or an address.
+    pub(super) fn by_reservation(host: &str, port: u16, reserved: Reserved) -> Self {
+        Self {
+            reason: Reason::Reserved(reserved),
+            target: format!("{host}{}", Service::Udp(port)),
+            rule: "reserved ports".to_owned(),
+            hint: reserved.instead("HOST"),
+        }
+    }
+
+    /// `host` has an address of the sandbox's own, which leads nowhere for this service.
+    pub(super) fn sent_nowhere(host: &HostName, service: Service) -> Self {
+        let hint = match service.port() {
+            Some(port) => format!("--connect-to {host}:{port}:ADDR:PORT"),
+            None => format!("drop --connect-to for {host}"),
+        };
+        Self {
+            reason: Reason::NotSentAnywhere,
+            target: format!("{host}{service}"),
+            rule: format!("--connect-to {host}"),
+            hint,
+        }
     }
 
     /// No rule names `host`, which was asked for by a DNS question.
@@ -191,12 +241,21 @@ impl Denial {
     }
 
     /// `host` is allowed, `addr` is not one to be dialled.
-    pub(super) fn by_special_use(host: &HostName, port: u16, addr: IpAddr, special: SpecialUse) -> Self {
+    pub(super) fn by_special_use(
+        host: &HostName,
+        service: Service,
+        addr: IpAddr,
+        special: SpecialUse,
+    ) -> Self {
+        let hint = match service.port() {
+            Some(port) => format!("--connect-to {host}:{port}:{}", SocketAddr::new(addr, port)),
+            None => "echo requests go to public addresses alone".to_owned(),
+        };
         Self {
             reason: Reason::SpecialUse { addr, special },
-            target: format!("{host}:{port}"),
+            target: format!("{host}{service}"),
             rule: "special-use addresses".to_owned(),
-            hint: format!("--connect-to {host}:{port}:{}", SocketAddr::new(addr, port)),
+            hint,
         }
     }
 
@@ -211,12 +270,12 @@ impl Denial {
     }
 
     /// An address without a name.
-    pub(super) fn unbound(destination: SocketAddr) -> Self {
+    pub(super) fn unbound(addr: IpAddr, service: Service) -> Self {
         Self {
             reason: Reason::Unbound,
-            target: destination.to_string(),
+            target: format!("{}{service}", Host::Address(addr)),
             rule: DEFAULT.to_owned(),
-            hint: format!("{}, and let the client use the name", allow_hint("HOST", destination.port())),
+            hint: format!("{}, and let the client use the name", allow_hint("HOST", service)),
         }
     }
 
@@ -236,7 +295,7 @@ impl Denial {
             reason: Reason::Address,
             target: format!("{host}:{port}"),
             rule: DEFAULT.to_owned(),
-            hint: format!("{}, and let the client use the name", allow_hint("HOST", port)),
+            hint: format!("{}, and let the client use the name", allow_hint("HOST", Service::Tcp(port))),
         }
     }
 
@@ -251,20 +310,19 @@ impl Denial {
     }
 
     /// The host alias at an address that is not this machine's loopback.
-    pub(super) fn not_loopback(port: u16, addr: IpAddr) -> Self {
+    pub(super) fn not_loopback(addr: IpAddr, service: Service) -> Self {
         Self {
             reason: Reason::HostLoopback,
-            target: SocketAddr::new(addr, port).to_string(),
+            target: format!("{}{service}", Host::Address(addr)),
             rule: DEFAULT.to_owned(),
-            hint: format!("--allow {HOST_ALIAS}:{port}"),
+            hint: format!("--allow {HOST_ALIAS}{service}"),
         }
     }
 }
 
-fn allow_hint(host: &str, port: u16) -> String {
-    if is_web(port) && host != HOST_ALIAS {
-        format!("--allow {host}")
-    } else {
-        format!("--allow {host}:{port}")
+fn allow_hint(host: &str, service: Service) -> String {
+    match service {
+        Service::Tcp(port) if is_web(port) && host != HOST_ALIAS => format!("--allow {host}"),
+        Service::Tcp(_) | Service::Udp(_) | Service::Icmp => format!("--allow {host}{service}"),
     }
 }

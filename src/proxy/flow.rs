@@ -1,4 +1,4 @@
-//! A guest's TCP connection from its SYN to its record in the audit trail.
+//! A guest's TCP connection from its SYN to its record in the audit trail, and what all kinds of flow share.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ pub(super) struct Flow {
     pub(super) context: Rc<Context>,
     pub(super) id: u64,
     pub(super) destination: SocketAddr,
-    started: Instant,
+    pub(super) started: Instant,
 }
 
 /// How a flow was served, for the record.
@@ -39,18 +39,18 @@ pub(super) struct Served {
 
 /// Serves one flow to its end.
 pub(super) async fn serve(context: Rc<Context>, incoming: Incoming) {
-    let flow = Flow {
-        id: context.audit.next_flow(),
-        destination: incoming.destination(),
-        started: Instant::now(),
-        context,
-    };
+    let flow = Flow::new(context, incoming.destination());
     if let Some(served) = flow.judge(incoming).await {
         flow.record(served);
     }
 }
 
 impl Flow {
+    /// A flow that begins now.
+    pub(super) fn new(context: Rc<Context>, destination: SocketAddr) -> Self {
+        Self { id: context.audit.next_flow(), destination, started: Instant::now(), context }
+    }
+
     /// Judges the SYN and serves what it opens; `None` where nothing was served.
     async fn judge(&self, incoming: Incoming) -> Option<Served> {
         if self.destination.port() == DNS {
@@ -149,7 +149,8 @@ impl Flow {
         self.context.audit.record(Event::of_denial(Some(self.id), denial));
     }
 
-    fn record(&self, served: Served) {
+    /// Records what was served to its end.
+    pub(super) fn record(&self, served: Served) {
         let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(flow = self.id, kind = ?served.kind, host = ?served.host, millis, "ended");
         self.context.audit.record(Event::Flow {

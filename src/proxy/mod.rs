@@ -2,14 +2,19 @@
 //!
 //! This is where the layers meet: a held SYN is judged, the protocol is sniffed, the name is judged, the
 //! upstream is dialled and verified, and only then is the guest answered. Each step is a plain async function
-//! in a file of its own. Invariant: every path that ends a flow without serving it records a denial or a failure.
+//! in a file of its own. UDP and echo requests have a shorter way: judged by address, then relayed. Invariant: every path that ends a flow without serving it records a denial or a failure.
 
+mod datagram;
 mod dial;
 mod dns;
 mod flow;
+mod leaning;
 mod opaque;
 mod plain;
 mod publish;
+mod refusals;
+mod relay;
+mod socket;
 mod splice;
 mod tls;
 
@@ -19,11 +24,12 @@ use std::sync::Arc;
 use crate::audit::Audit;
 use crate::dns::Resolver;
 use crate::limits::Limits;
-use crate::net::{Arrival, Arrivals, Carried, Unreachable};
+use crate::net::{Arrival, Arrivals};
 use crate::policy::{Dial, Policy};
 use crate::secret::Secrets;
 use crate::tls::{Connector, Leaves};
 
+pub(crate) use datagram::Datagrams;
 pub(crate) use dial::HostDial;
 pub use publish::{BindError, Published};
 pub(crate) use publish::{Port, serve as serve_published};
@@ -38,6 +44,7 @@ pub(crate) struct Context {
     pub(crate) dial: Rc<dyn Dial>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) audit: Rc<Audit>,
+    pub(crate) datagrams: Datagrams,
 }
 
 /// Serves everything the guest starts, until its link ends.
@@ -46,14 +53,8 @@ pub(crate) async fn serve(context: Rc<Context>, mut arrivals: Arrivals) {
         let context = Rc::clone(&context);
         match arrival {
             Arrival::Tcp(incoming) => drop(tokio::task::spawn_local(flow::serve(context, incoming))),
-            Arrival::Association(association) => {
-                let why = match association.carried() {
-                    Carried::Udp => Unreachable::Port,
-                    Carried::Echo => Unreachable::Prohibited,
-                };
-                association.refuse(why);
-            }
             Arrival::Datagram(query) => drop(tokio::task::spawn_local(dns::datagram(context, query))),
+            Arrival::Association(new) => datagram::begin(context, new),
         }
     }
 }

@@ -10,10 +10,10 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::dial::dial_any;
 use super::flow::{Flow, Served};
+use super::leaning::Leaning;
 use super::splice::splice;
 use super::{plain, tls};
 use crate::audit::FlowKind;
-use crate::name::HostName;
 use crate::net::{self, Incoming};
 use crate::policy::{Denial, Dialled, NamePermit, Permit};
 use crate::sniff::{Protocol, Rewind, Sniffer};
@@ -29,7 +29,7 @@ pub(super) async fn serve(
 ) -> Option<Served> {
     let context = &flow.context;
     let first = names.first()?;
-    let _leaning = Leaning::on(flow, first.host().clone());
+    let _leaning = Leaning::on(context, flow.destination.ip(), first.host().clone());
     let dialled = tokio::select! {
         dialled = dial_any(&context.dial, permits, context.limits.dial) => dialled,
         () = incoming.cancelled() => return None,
@@ -54,29 +54,6 @@ pub(super) async fn serve(
         return Some(served);
     }
     inspect_and_relay(flow, stream, dialled, served).await
-}
-
-/// A flow that lives by a DNS binding, which stays live as long as the flow does.
-struct Leaning<'a> {
-    flow: &'a Flow,
-    host: HostName,
-    pinned: bool,
-}
-
-impl<'a> Leaning<'a> {
-    /// The host alias and mapped names have no binding to lean on, and need none.
-    fn on(flow: &'a Flow, host: HostName) -> Self {
-        let pinned = flow.context.resolver.names().borrow_mut().pin(flow.destination.ip(), &host);
-        Self { flow, host, pinned }
-    }
-}
-
-impl Drop for Leaning<'_> {
-    fn drop(&mut self) {
-        if self.pinned {
-            self.flow.context.resolver.names().borrow_mut().unpin(self.flow.destination.ip(), &self.host);
-        }
-    }
 }
 
 /// Looks for TLS and HTTP in the guest's first bytes, while the server may greet.

@@ -17,7 +17,7 @@ use crate::limits::Limits;
 use crate::link::Link;
 use crate::net;
 use crate::policy::{Dial, Policy};
-use crate::proxy::{self, Context, Port};
+use crate::proxy::{self, Context, Datagrams, Port};
 use crate::secret::Secrets;
 use crate::tls::{Connector, Leaves};
 
@@ -119,6 +119,7 @@ impl Parts {
             dial: Rc::from(self.dial as Box<dyn Dial>),
             limits: self.limits,
             audit,
+            datagrams: Datagrams::new(),
         })
     }
 }

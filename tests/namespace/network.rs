@@ -1,7 +1,7 @@
 //! What the command's network has, and what it has not.
 
 use crate::Case;
-use crate::caller::Caller;
+use crate::caller::{Caller, Texts, run, with_stage};
 
 pub(crate) const CASES: &[Case] = &[
     ("loopback_and_the_tap_are_all_there_is", loopback_and_the_tap_are_all_there_is),
@@ -10,6 +10,7 @@ pub(crate) const CASES: &[Case] = &[
     ("the_hosts_loopback_and_abstract_sockets_are_out_of_reach", the_hosts_loopback_is_out_of_reach),
     ("a_server_listens_on_a_low_port_of_the_guests_own", a_server_listens_on_a_low_port),
     ("ping_sockets_are_there_without_a_capability", ping_sockets_are_there_without_a_capability),
+    ("ping_runs_though_its_file_has_capabilities", ping_runs_though_its_file_has_capabilities),
     ("the_network_cannot_be_changed", the_network_cannot_be_changed),
 ];
 
@@ -66,6 +67,15 @@ fn ping_sockets_are_there_without_a_capability(caller: &Caller) {
     let program = "import socket\n\
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP); print('ok')\n";
     assert_eq!(caller.python(program), "ok\n");
+}
+
+/// A program like `ping`, which the kernel would not execute, having no capability to give to it.
+fn ping_runs_though_its_file_has_capabilities(caller: &Caller) {
+    let stage = "cp /bin/echo /mnt/ping; python3 -c \"import os, struct; \
+        os.setxattr('/mnt/ping', 'security.capability', struct.pack('<5I', 0x02000001, 1 << 13, 0, 0, 0))\"";
+    let mut parent = caller.parent(&["/mnt/ping", "ran"]);
+    with_stage(&mut parent, stage);
+    assert_eq!(run(&mut parent, b"").succeeded(), "ran\n");
 }
 
 fn the_network_cannot_be_changed(caller: &Caller) {

@@ -77,6 +77,38 @@ def udp(host, port, data=b"?" * 64):
     say("udp", host, port, result, when)
 
 
+def udp_twice(host, port):
+    """Two datagrams from one port, the second after the answer to the first."""
+    with socket.socket(family(host), socket.SOCK_DGRAM) as sock:
+        sock.settimeout(PATIENCE)
+        sock.connect((host, port))
+        said = []
+        for word in (b"once", b"twice"):
+            sock.send(word)
+            said.append(sock.recv(65536).decode())
+    say("udp", host, port, *said)
+
+
+def path_mtu(host, port, size):
+    """A datagram that may not be fragmented, then what the guest's kernel has learnt; the same again, in fragments."""
+    v6 = ":" in host
+    level, discover, mtu = (socket.IPPROTO_IPV6, 23, 24) if v6 else (socket.IPPROTO_IP, 10, 14)
+    with socket.socket(family(host), socket.SOCK_DGRAM) as sock:
+        sock.settimeout(PATIENCE)
+        sock.connect((host, port))
+        sock.setsockopt(level, discover, 2)
+        sock.send(b"?" * size)
+        try:
+            result = "answered %d" % len(sock.recv(65536))
+        except OSError as error:
+            result = outcome(error)
+        learnt = sock.getsockopt(level, mtu)
+        sock.setsockopt(level, discover, 1)
+        sock.send(b"?" * size)
+        again = len(sock.recv(65536))
+    say("path_mtu", host, port, result, learnt, again)
+
+
 def ping(gateway, others):
     """Echoes by unprivileged ping sockets, as ping(8) sends them, the gateway's last; tells who has answered by then."""
     socks = {}

@@ -47,6 +47,7 @@ ip address add 2001:db8::2/64 dev wan0 nodad
 ip address add 2606:2800:220:1::10/128 dev wan0 nodad
 ip route add default via 192.0.2.1
 ip -6 route add default via 2001:db8::1
+echo 0 0 > /proc/sys/net/ipv4/ping_group_range
 printf 'nameserver 192.0.2.53\\n' > $DIR/resolv.conf
 mount --bind $DIR/resolv.conf /etc/resolv.conf";
 
@@ -59,6 +60,8 @@ ip address add 2001:db8::1/64 dev peer0 nodad
 ip route add 93.184.216.10/32 dev peer0
 ip -6 route add 2606:2800:220:1::10/128 dev peer0
 ip route add local 192.0.2.53/32 dev lo
+ip address add 93.184.216.34/32 dev lo
+ip address add 2606:2800:220:1::34/128 dev lo nodad
 ip route add local default dev lo table main
 ip -6 route add local default dev lo table main";
 
@@ -72,7 +75,7 @@ pub(crate) fn as_host<F: FnOnce(&World)>(body: F) {
     if !possible() {
         return;
     }
-    let test = std::any::type_name::<F>().trim_end_matches("::{{closure}}").rsplit("::").next().unwrap();
+    let (_, test) = std::any::type_name::<F>().trim_end_matches("::{{closure}}").split_once("::").unwrap();
     let ran = unshared(&std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(INSIDE, "1")
@@ -125,7 +128,7 @@ pub(crate) struct World {
     services: Vec<TcpListener>,
     datagrams: Vec<UdpSocket>,
     dir: PathBuf,
-    _internet: Internet,
+    internet: Internet,
 }
 
 impl World {
@@ -150,7 +153,7 @@ impl World {
             services: SERVICES.map(|port| TcpListener::bind(any(port)).unwrap()).into(),
             datagrams: SERVICES.map(|port| UdpSocket::bind(any(port)).unwrap()).into(),
             dir,
-            _internet: internet,
+            internet,
         };
         world.services.iter().for_each(|service| service.set_nonblocking(true).unwrap());
         world.datagrams.iter().for_each(|socket| socket.set_nonblocking(true).unwrap());
@@ -164,6 +167,15 @@ impl World {
             .flag("--secret", "TOKEN@api.example.com")
             .flag("--upstream-ca", concat!(env!("CARGO_MANIFEST_DIR"), "/certs/ca.pem"));
         allow.iter().fold(sandboxed, |sandboxed, rule| sandboxed.flag("--allow", rule))
+    }
+
+    /// From now on a server at this UDP port of [`UPSTREAM`] and [`UPSTREAM_V6`] answers each datagram: `big N` with
+    /// N octets, all others with themselves.
+    pub(crate) fn echoes(&self, port: u16) {
+        for address in [UPSTREAM, UPSTREAM_V6] {
+            let socket = self.internet.at(|| UdpSocket::bind((address, port)));
+            std::thread::spawn(move || echo(&socket));
+        }
     }
 
     /// Makes each call of `probes.py` inside, and looks for the outcome in the line that it prints.
@@ -232,6 +244,18 @@ impl World {
         }
         wires.dedup();
         assert_eq!(wires, [Interface::Wan, Interface::Loopback]);
+    }
+}
+
+/// Serves until the process ends.
+pub(crate) fn echo(socket: &UdpSocket) {
+    let mut datagram = vec![0; 1 << 16];
+    while let Ok((length, client)) = socket.recv_from(&mut datagram) {
+        let said = String::from_utf8_lossy(&datagram[..length]).into_owned();
+        match said.strip_prefix("big ").and_then(|number| number.parse().ok()) {
+            Some(number) => socket.send_to(&vec![b'b'; number], client).unwrap(),
+            None => socket.send_to(&datagram[..length], client).unwrap(),
+        };
     }
 }
 

@@ -20,6 +20,7 @@ use rustix::mount::MountPropagationFlags;
 
 use crate::namespace::error::{Forbidden, NamespaceError};
 use crate::namespace::{Spec, trust};
+use crate::sys;
 
 pub(super) use host::Host;
 
@@ -74,7 +75,16 @@ pub(super) fn arrange(spec: &Spec, host: &Host, identity: Identity) -> Result<()
             cover::with(if path.is_dir() { &own.empty_directory } else { &own.empty_file }, path)?;
         }
     }
-    sockets::hide(&host.sockets, &own.empty_file, &host.keep)
+    sockets::hide(&host.sockets, &own.empty_file, &host.keep)?;
+    ignore_file_privileges();
+    Ok(())
+}
+
+/// The command could not use the privileges of a file anyway. But the kernel refuses to execute a program whose
+/// capabilities it cannot grant, and `ping` is often one, which would do without them.
+fn ignore_file_privileges() {
+    // An older kernel leaves it at that.
+    let _ = sys::ignore_file_privileges();
 }
 
 /// From here on no mount comes from the host and none goes there.

@@ -23,6 +23,9 @@ const DNS: u16 = 53;
 /// Type, code, checksum and identifier of an echo request; what follows is the payload of its association.
 const ECHO: usize = 6;
 
+/// In the seventh octet of an IPv4 header; RFC 791 §3.1.
+const DONT_FRAGMENT: u8 = 0x40;
+
 impl Stack {
     pub(super) fn udp(&mut self, packet: &Packet<'_>) -> Result<(), Drop> {
         let datagram = frame::udp(packet, self.checksums)?;
@@ -145,6 +148,18 @@ impl Stack {
         into: &mut [u8],
     ) -> Poll<Option<usize>> {
         self.associations.poll_receive(id, waker, into)
+    }
+
+    /// What the header of the last datagram of an association says of fragmenting it.
+    pub(in crate::net) fn may_fragment(&self, id: AssociationId) -> bool {
+        let head = self.associations.quote(id).unwrap_or_default();
+        match (id.key.destination, head) {
+            (IpAddr::V4(_), [_, _, _, _, _, _, flags, ..]) => flags & DONT_FRAGMENT == 0,
+            (IpAddr::V6(_), [_, _, _, _, high, low, ..]) => {
+                IPV6 + usize::from(u16::from_be_bytes([*high, *low])) > self.egress.mtu()
+            }
+            (IpAddr::V4(_) | IpAddr::V6(_), _) => true,
+        }
     }
 
     /// Queues an ICMP error about the last datagram of an association.

@@ -13,23 +13,47 @@ fn name(text: &str) -> HostName {
 #[test]
 fn a_rule_without_a_port_means_80_and_443() {
     let rule = rule("Pypi.org.").unwrap();
-    let reached: Vec<u16> = (1..=u16::MAX).filter(|port| rule.reaches(&name("pypi.org"), *port)).collect();
+    let reached: Vec<u16> =
+        (1..=u16::MAX).filter(|port| rule.reaches(&name("pypi.org"), Service::Tcp(*port))).collect();
     assert_eq!(reached, [80, 443]);
-    assert!(!rule.reaches(&name("a.pypi.org"), 443));
+    assert!(!rule.reaches(&name("a.pypi.org"), Service::Tcp(443)));
 }
 
 #[test]
 fn a_rule_with_a_port_means_that_port_alone() {
     let rule = rule("*.example.com:22").unwrap();
-    assert!(rule.reaches(&name("a.b.example.com"), 22));
-    assert!(!rule.reaches(&name("a.example.com"), 443) && !rule.reaches(&name("example.com"), 22));
+    assert!(rule.reaches(&name("a.b.example.com"), Service::Tcp(22)));
+    assert!(
+        !rule.reaches(&name("a.example.com"), Service::Tcp(443))
+            && !rule.reaches(&name("example.com"), Service::Tcp(22))
+    );
+}
+
+#[test]
+fn a_rule_is_of_one_protocol() {
+    let services = [Service::Tcp(7), Service::Udp(7), Service::Tcp(443), Service::Udp(443), Service::Icmp];
+    let table = [
+        ("*.a.example:7", &[Service::Tcp(7)][..]),
+        ("*.a.example:7/tcp", &[Service::Tcp(7)]),
+        ("*.a.example:7/udp", &[Service::Udp(7)]),
+        ("*.a.example/tcp", &[Service::Tcp(443)]),
+        ("*.a.example", &[Service::Tcp(443)]),
+        ("*.a.example/icmp", &[Service::Icmp]),
+    ];
+    for (text, expected) in table {
+        let rule = rule(text).unwrap();
+        let host = name("b.a.example");
+        let reached: Vec<Service> = services.into_iter().filter(|s| rule.reaches(&host, *s)).collect();
+        assert_eq!(reached, expected, "{text}");
+        assert!(rule.names(&host) && !services.iter().any(|s| rule.reaches(&name("a.example"), *s)));
+    }
 }
 
 #[test]
 fn the_alias_is_opened_by_its_full_name_only() {
     let alias = name(HOST_ALIAS);
-    assert!(rule("host.portcullis.internal:8080").unwrap().reaches(&alias, 8080));
-    assert!(!rule("*.portcullis.internal:8080").unwrap().reaches(&alias, 8080));
+    assert!(rule("host.portcullis.internal:8080").unwrap().reaches(&alias, Service::Tcp(8080)));
+    assert!(!rule("*.portcullis.internal:8080").unwrap().reaches(&alias, Service::Tcp(8080)));
     assert!(!rule("*.internal").unwrap().names(&alias));
 }
 
@@ -53,7 +77,27 @@ fn what_is_no_rule_says_what_to_write() {
         ("pypi.org:53", RuleError::Dns),
         ("", RuleError::Host(NameError::Empty)),
         ("a.*.com", RuleError::Host(NameError::Wildcard)),
-        ("pypi.org/simple", RuleError::Host(NameError::Label)),
+        ("pypi.org/simple", RuleError::Protocol),
+        ("pypi.org/", RuleError::Protocol),
+        ("pypi.org:123/UDP", RuleError::Protocol),
+        ("pypi.org/udp/icmp", RuleError::Host(NameError::Label)),
+        ("pypi.org/udp", RuleError::UdpPort),
+        ("pypi.org/tcp:123", RuleError::Protocol),
+        ("pypi.org:7/icmp", RuleError::IcmpPort),
+        ("pypi.org:443/udp", RuleError::UdpReserved(Reserved::Quic)),
+        ("*.pypi.org:853/udp", RuleError::UdpReserved(Reserved::OtherDns)),
+        ("pypi.org:5353/udp", RuleError::UdpReserved(Reserved::OtherDns)),
+        ("pypi.org:5355/udp", RuleError::UdpReserved(Reserved::OtherDns)),
+        ("pypi.org:137/udp", RuleError::UdpReserved(Reserved::OtherDns)),
+        ("pypi.org:53/udp", RuleError::Dns),
+        ("host.portcullis.internal/udp", RuleError::UdpPort),
+        ("host.portcullis.internal/tcp", RuleError::AliasPort),
+        ("host.portcullis.internal/icmp", RuleError::AliasEcho),
+        ("localhost/icmp", RuleError::Localhost),
+        ("*/icmp", RuleError::AnyHost),
+        ("10.0.0.1/icmp", RuleError::Address),
+        ("10.0.0.1:123/udp", RuleError::Address),
+        ("https://pypi.org/udp", RuleError::Url),
         ("pypi.org:", RuleError::Host(NameError::Port)),
         ("pypi.org:0", RuleError::Host(NameError::Port)),
         ("pypi.org:65536", RuleError::Host(NameError::Port)),

@@ -1,0 +1,123 @@
+//! Judgement of datagrams: UDP and echo requests, by the address the guest chose.
+//!
+//! A datagram carries no name that could be looked at, so the name is the one that DNS bound to the address, or
+//! the one that an address of the sandbox's own stands for. Invariant: a permit is for the guest's own address,
+//! for the operator's `--connect-to` address of that name and port, or for this machine's loopback by an explicit
+//! rule; a rule of another protocol counts for nothing.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::dns::{Meaning, Names};
+use crate::name::{Host, HostName};
+
+use super::permit::DatagramPermit;
+use super::rule::AllowRule;
+use super::service::{Reserved, Service};
+use super::verdict::{AtDatagram, Denial};
+use super::{LOOPBACK, Policy};
+
+/// An address that was judged, with its name and the rule that opened it.
+struct Judged {
+    addr: SocketAddr,
+    host: HostName,
+    rule: Arc<AllowRule>,
+}
+
+impl Policy {
+    /// Judges the first UDP datagram of an association by its destination.
+    ///
+    /// DNS to port 53 is the sandbox's own and is not asked about here.
+    pub fn at_datagram(
+        &self,
+        destination: SocketAddr,
+        names: &Names,
+        now: Instant,
+    ) -> AtDatagram<SocketAddr> {
+        let (addr, port) = (destination.ip(), destination.port());
+        if let Some(reserved) = Reserved::of_port(port) {
+            let host = Host::Address(addr).to_string();
+            return AtDatagram::Refuse(Denial::by_reservation(&host, port, reserved));
+        }
+        verdict(self.datagram(addr, Service::Udp(port), names, now), |addr| addr)
+    }
+
+    /// Judges an echo request by its destination. The gateway answers those to itself before policy is asked.
+    pub fn at_echo(&self, destination: IpAddr, names: &Names, now: Instant) -> AtDatagram<IpAddr> {
+        verdict(self.datagram(destination, Service::Icmp, names, now), |addr| addr.ip())
+    }
+
+    fn datagram(
+        &self,
+        addr: IpAddr,
+        service: Service,
+        names: &Names,
+        now: Instant,
+    ) -> Result<(Judged, Option<Judged>), Denial> {
+        let one = match names.meaning(addr) {
+            Meaning::Gateway => return self.alias_datagram(addr, service),
+            Meaning::Mapped(Some(name)) => self.mapped_datagram(name, service),
+            Meaning::Mapped(None) => Err(Denial::unbound(addr, service)),
+            Meaning::Elsewhere => self.bound_datagram(addr, service, names.names_of(addr, now)),
+        };
+        Ok((one?, None))
+    }
+
+    fn alias_datagram(&self, addr: IpAddr, service: Service) -> Result<(Judged, Option<Judged>), Denial> {
+        let rule = self.rules.iter().find(|rule| rule.alias().is_some() && rule.opens(service));
+        let Some((rule, host)) = rule.and_then(|rule| Some((rule, rule.alias()?))) else {
+            return Err(Denial::not_loopback(addr, service));
+        };
+        let judged = |addr| {
+            let addr = self.addressed(host, service, addr)?;
+            Ok(Judged { addr, host: host.clone(), rule: Arc::clone(rule) })
+        };
+        let [v4, v6] = LOOPBACK;
+        Ok((judged(v4)?, Some(judged(v6)?)))
+    }
+
+    /// A name with an address of the sandbox's own is where the operator's `--connect-to` says, and nowhere else.
+    fn mapped_datagram(&self, name: &HostName, service: Service) -> Result<Judged, Denial> {
+        let rule = self.opened(name, service)?;
+        let to = service.port().and_then(|port| self.connect_to(name, port));
+        let Some(to) = to else { return Err(Denial::sent_nowhere(name, service)) };
+        let addr = self.addressed(name, service, to.ip())?;
+        Ok(Judged { addr, host: name.clone(), rule: Arc::clone(rule) })
+    }
+
+    /// The first bound name that allows it decides; where none does, the first denial is told.
+    fn bound_datagram<'a>(
+        &self,
+        addr: IpAddr,
+        service: Service,
+        names: impl Iterator<Item = &'a HostName>,
+    ) -> Result<Judged, Denial> {
+        let mut denied = None;
+        for name in names {
+            let judged = self.opened(name, service).and_then(|rule| {
+                let addr = self.addressed(name, service, addr)?;
+                Ok(Judged { addr, host: name.clone(), rule: Arc::clone(rule) })
+            });
+            match judged {
+                Ok(judged) => return Ok(judged),
+                Err(denial) => denied = denied.or(Some(denial)),
+            }
+        }
+        Err(denied.unwrap_or_else(|| Denial::unbound(addr, service)))
+    }
+}
+
+fn verdict<A: Copy>(
+    judged: Result<(Judged, Option<Judged>), Denial>,
+    address: impl Fn(SocketAddr) -> A,
+) -> AtDatagram<A> {
+    let permit = |Judged { addr, host, rule }| DatagramPermit::new(address(addr), host, rule);
+    match judged {
+        Ok((first, other)) => AtDatagram::Dial(permit(first), other.into_iter().map(permit).collect()),
+        Err(denial) => AtDatagram::Refuse(denial),
+    }
+}
+
+#[cfg(test)]
+mod tests;

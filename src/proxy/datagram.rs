@@ -1,0 +1,140 @@
+//! A guest's UDP or echo association from its first datagram to its record in the audit trail.
+//!
+//! Invariant: nothing is sent anywhere before policy has judged the destination, and what is refused is refused
+//! audibly, at once, with nothing sent.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::rc::Rc;
+use std::{io, iter};
+
+use tokio::time::{Instant, sleep_until};
+
+use super::Context;
+use super::flow::{Flow, Served};
+use super::leaning::Leaning;
+use super::refusals::{Refusals, Telling};
+use super::relay::{BUFFER, Relay};
+use super::socket::{HostSocket, Permitted};
+use crate::audit::{Event, FlowKind};
+use crate::name::HostName;
+use crate::net::{Carried, NewAssociation, Unreachable};
+use crate::policy::{AtDatagram, DatagramPermit, Denial};
+
+/// What the associations of one sandbox share.
+pub(crate) struct Datagrams {
+    /// Whichever relay runs has it: none holds it while it waits.
+    buffer: RefCell<Box<[u8]>>,
+    refusals: Refusals,
+    warned_of_ping: Cell<bool>,
+}
+
+impl Datagrams {
+    pub(crate) fn new() -> Self {
+        let buffer = RefCell::new(vec![0; BUFFER].into());
+        Self { buffer, refusals: Refusals::default(), warned_of_ping: Cell::new(false) }
+    }
+
+    pub(super) fn buffer(&self) -> RefMut<'_, [u8]> {
+        RefMut::map(self.buffer.borrow_mut(), Box::as_mut)
+    }
+}
+
+/// Leave, with what the record will say of it.
+struct Allowed {
+    /// Where to, the first first; never empty.
+    permits: Vec<Permitted>,
+    kind: FlowKind,
+    host: HostName,
+    rule: String,
+}
+
+/// Judges a new association, and refuses it or has it relayed.
+pub(super) fn begin(context: Rc<Context>, new: NewAssociation) {
+    let flow = Flow::new(context, new.destination());
+    let carried = new.carried();
+    match judge(&flow, carried) {
+        Ok(allowed) => drop(tokio::task::spawn_local(serve(flow, new, allowed))),
+        Err(denial) => {
+            deny(&flow, &denial);
+            new.refuse(match carried {
+                Carried::Udp => Unreachable::Port,
+                Carried::Echo => Unreachable::Prohibited,
+            });
+        }
+    }
+}
+
+fn judge(flow: &Flow, carried: Carried) -> Result<Allowed, Denial> {
+    let (policy, now) = (&flow.context.policy, flow.started.into_std());
+    let names = flow.context.resolver.names().borrow();
+    match carried {
+        Carried::Udp => {
+            allowed(policy.at_datagram(flow.destination, &names, now), FlowKind::Udp, Permitted::Udp)
+        }
+        Carried::Echo => {
+            allowed(policy.at_echo(flow.destination.ip(), &names, now), FlowKind::Icmp, Permitted::Echo)
+        }
+    }
+}
+
+fn allowed<A: Copy>(
+    verdict: AtDatagram<A>,
+    kind: FlowKind,
+    permitted: fn(DatagramPermit<A>) -> Permitted,
+) -> Result<Allowed, Denial> {
+    match verdict {
+        AtDatagram::Dial(first, others) => {
+            let (host, rule) = (first.host().clone(), first.rule().to_string());
+            let permits = iter::once(first).chain(others).map(permitted).collect();
+            Ok(Allowed { permits, kind, host, rule })
+        }
+        AtDatagram::Refuse(denial) => Err(denial),
+    }
+}
+
+/// Relays until nothing passes any more.
+async fn serve(flow: Flow, new: NewAssociation, allowed: Allowed) {
+    let Allowed { permits, kind, host, rule } = allowed;
+    let _leaning = Leaning::on(&flow.context, flow.destination.ip(), host.clone());
+    let mut permits = permits.into_iter();
+    let Some(first) = permits.next() else { return };
+    let upstream = first.addr();
+    let socket = match HostSocket::connect(first) {
+        Ok(socket) => socket,
+        Err(error) => return new.refuse(unopened(&flow, kind, &error)),
+    };
+    Relay::new(Rc::clone(&flow.context), new.accept(), socket, permits.collect()).await;
+    flow.record(Served { kind, host: Some(host), upstream: Some(upstream), rule: Some(rule) });
+}
+
+/// What the guest is told where the host gives no socket.
+fn unopened(flow: &Flow, kind: FlowKind, error: &io::Error) -> Unreachable {
+    let datagrams = &flow.context.datagrams;
+    if error.kind() == io::ErrorKind::PermissionDenied && kind == FlowKind::Icmp {
+        if !datagrams.warned_of_ping.replace(true) {
+            tracing::warn!("this host lets nobody ping: set net.ipv4.ping_group_range to hold this group");
+        }
+        return Unreachable::Prohibited;
+    }
+    tracing::info!(flow = flow.id, destination = %flow.destination, %error, "no socket for an association");
+    Unreachable::Host
+}
+
+/// Records a denial; of many at once, only how many there were.
+fn deny(flow: &Flow, denial: &Denial) {
+    let context = &flow.context;
+    let telling = context.datagrams.refusals.telling(Instant::now(), &context.limits);
+    if telling == Telling::Alone {
+        return flow.deny(denial);
+    }
+    context.audit.tally(&denial.target);
+    if let Telling::FirstOfMany(due) = telling {
+        let context = Rc::clone(context);
+        drop(tokio::task::spawn_local(async move {
+            sleep_until(due).await;
+            let count = context.datagrams.refusals.take_untold();
+            tracing::info!(count, "more associations denied");
+            context.audit.record(Event::Denials { count });
+        }));
+    }
+}

@@ -1,0 +1,80 @@
+//! How many refused associations are told one by one.
+//!
+//! A guest that scans is refused with one frame for each of its own, which costs the audit trail a line each and
+//! nothing the guest. Invariant: in each stretch of `Limits::refusals_window` at most `Limits::refusals_told` of them
+//! have a record of their own, and one record has the number of all others.
+
+use std::cell::Cell;
+
+use tokio::time::Instant;
+
+use crate::limits::Limits;
+
+/// What the current stretch of time has seen.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    began: Cell<Option<Instant>>,
+    told: Cell<usize>,
+    untold: Cell<u64>,
+}
+
+/// How one refusal is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Telling {
+    /// By a record of its own.
+    Alone,
+    /// With others; the number is due at this moment, and this is the first of them.
+    FirstOfMany(Instant),
+    /// With others.
+    OneOfMany,
+}
+
+impl Refusals {
+    /// Takes in one refusal.
+    pub(super) fn telling(&self, now: Instant, limits: &Limits) -> Telling {
+        let end = |began: Instant| began + limits.refusals_window;
+        let began = match self.began.get().filter(|began| now < end(*began)) {
+            Some(began) => began,
+            None => {
+                self.told.set(0);
+                self.began.set(Some(now));
+                now
+            }
+        };
+        if self.told.get() < limits.refusals_told {
+            self.told.set(self.told.get() + 1);
+            return Telling::Alone;
+        }
+        self.untold.set(self.untold.get() + 1);
+        if self.untold.get() == 1 { Telling::FirstOfMany(end(began)) } else { Telling::OneOfMany }
+    }
+
+    /// How many there were that have no record of their own; from now on they are counted anew.
+    pub(super) fn take_untold(&self) -> u64 {
+        self.untold.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scan_is_told_in_a_bounded_number_of_records() {
+        let limits = Limits::default();
+        let (refusals, start) = (Refusals::default(), Instant::now());
+        let (mut alone, mut first) = (0, Vec::new());
+        for _ in 0..10_000 {
+            match refusals.telling(start, &limits) {
+                Telling::Alone => alone += 1,
+                Telling::FirstOfMany(due) => first.push(due),
+                Telling::OneOfMany => {}
+            }
+        }
+        assert_eq!((alone, first), (limits.refusals_told, vec![start + limits.refusals_window]));
+        assert_eq!(refusals.take_untold(), 10_000 - limits.refusals_told as u64);
+        let later = start + limits.refusals_window;
+        assert_eq!(refusals.telling(later, &limits), Telling::Alone);
+        assert_eq!(refusals.take_untold(), 0);
+    }
+}
