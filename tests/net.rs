@@ -13,6 +13,7 @@ mod net {
     mod fragments;
     mod frames;
     mod into;
+    mod into_udp;
     mod segments;
     mod streams;
     mod udp;

@@ -4,7 +4,7 @@
 mod support;
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -186,4 +186,64 @@ fn peers_outside_from_are_reset_and_recorded() {
     assert_eq!(denials.len(), 1, "{denials:?}");
     assert_eq!(denials[0]["hint"], "[[publish]] from = [\"127.0.0.1\"]");
     assert!(ran.stderr().contains("1 denial: 127.0.0.1 to 127.0.0.1:0:8000"), "{}", ran.stderr());
+}
+
+/// A socket that fails rather than hangs.
+fn udp(bind: &str) -> UdpSocket {
+    let socket = UdpSocket::bind(bind).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    socket
+}
+
+/// What comes back for a payload: the end the guest saw it come from, and the payload.
+fn echo(socket: &UdpSocket, at: SocketAddr, payload: &[u8]) -> (String, Vec<u8>) {
+    socket.send_to(payload, at).unwrap();
+    let mut buffer = vec![0; 65_535];
+    let (len, from) = socket.recv_from(&mut buffer).unwrap();
+    assert_eq!(from, at);
+    let space = buffer.iter().position(|octet| *octet == b' ').unwrap();
+    (String::from_utf8(buffer[..space].to_vec()).unwrap(), buffer[space + 1..len].to_vec())
+}
+
+#[test]
+fn datagrams_of_each_peer_have_an_association_of_their_own() {
+    if !can_run() {
+        return;
+    }
+    let (running, at) = serving(Sandboxed::bare().flag("-p", "0:8000/udp"), "udp");
+    let (one, other) = (udp("127.0.0.1:0"), udp("127.0.0.1:0"));
+    let (seen, payload) = echo(&one, at, b"hello");
+    assert!(seen.starts_with("172.16.0.1:"), "{seen}");
+    assert_eq!(payload, b"hello");
+    let (seen_other, _) = echo(&other, at, b"hello");
+    assert_ne!(seen, seen_other, "peers are told apart");
+    assert_eq!(echo(&one, at, b"again").0, seen, "and each is the same one next time");
+    let large: Vec<u8> = (0..9_000_u32).map(|at| (at % 251) as u8).collect();
+    assert!(echo(&one, at, &large) == (seen, large), "in fragments both ways");
+    let ran = running.finish();
+    ran.ok();
+    let published = &ran.records("published")[0];
+    assert_eq!(published["transport"], "udp");
+}
+
+#[test]
+fn refused_peer_of_a_udp_port_is_one_record() {
+    if !can_run() {
+        return;
+    }
+    let sandboxed = Sandboxed::bare();
+    let file = sandboxed.dir().join("portcullis.toml");
+    std::fs::write(&file, "[[publish]]\nport = '0:8000/udp'\nfrom = ['127.0.0.2']\n").unwrap();
+    let (running, at) = serving(sandboxed.flag("-c", file.to_str().unwrap()), "udp");
+    let stranger = udp("127.0.0.1:0");
+    for _ in 0..10 {
+        stranger.send_to(b"let me in", at).unwrap();
+    }
+    // Behind the stranger's datagrams in the same queue: when this is answered those have been looked at.
+    assert_eq!(echo(&udp("127.0.0.2:0"), at, b"hello").1, b"hello");
+    stranger.set_nonblocking(true).unwrap();
+    assert_eq!(stranger.recv(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    let ran = running.finish();
+    ran.ok();
+    assert_eq!(ran.records("denial").len(), 1);
 }

@@ -1,6 +1,6 @@
 //! The guest as something to connect to.
 //!
-//! It opens TCP connections into the guest, from the gateway's address. It listens to nothing and judges nobody:
+//! It opens TCP connections and UDP associations into the guest, from the gateway's address. It listens to nothing and judges nobody:
 //! who may connect is said elsewhere. Its invariant: a connection that is given up leaves nothing behind.
 
 use std::fmt;
@@ -9,6 +9,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::arrivals::Handle;
+use super::association::{self, Association};
 use super::driver::Shell;
 use super::stream::TcpStream;
 use crate::link::Family;
@@ -45,6 +46,22 @@ impl Guest {
         let stream = TcpStream::new(Some(handle), source, destination);
         poll_fn(|cx| self.shell.with(|stack| stack.poll_connected(id, cx.waker()))).await?;
         Ok(stream)
+    }
+
+    /// Begins a UDP association with a port of the guest's address of one family.
+    ///
+    /// Its [`destination`](Association::destination) is the gateway's end, from which the guest sees datagrams
+    /// come. Over `Limits::associations` the least recently used one ends for it.
+    ///
+    /// # Errors
+    /// `NetworkDown` when the link has ended; `AddrNotAvailable` when the gateway has no port left.
+    pub fn associate(&self, family: Family, port: u16) -> io::Result<Association> {
+        self.shell.with(|stack| {
+            let id = stack.associate(family, port)?;
+            let (source, destination) = stack.association_ends(id);
+            let shell = Rc::clone(&self.shell);
+            Ok(Association(association::Handle { shell, id, source, destination }))
+        })
     }
 }
 

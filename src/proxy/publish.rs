@@ -4,8 +4,10 @@
 //! and served on the sandbox's own thread. Invariant: nobody is connected to the guest without an
 //! [`Admission`], and who is not served is reset.
 
+mod datagrams;
+
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,7 +22,7 @@ use super::splice::splice;
 use crate::audit::{Event, FlowKind};
 use crate::link::Family;
 use crate::net::{self, Guest};
-use crate::policy::{Admission, Publish, Transport, Verdict};
+use crate::policy::{Admission, Denial, Publish, Transport, Verdict};
 
 /// How long the guest's IPv4 address is given to answer before its IPv6 address is tried too: as RFC 8305 §5.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -43,7 +45,13 @@ pub struct Published {
 pub(crate) struct Port {
     publish: Publish,
     published: Published,
-    listener: TcpListener,
+    socket: Bound,
+}
+
+#[derive(Debug)]
+enum Bound {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
 }
 
 impl Port {
@@ -53,14 +61,22 @@ impl Port {
     }
 
     fn try_bind(publish: Publish) -> io::Result<Self> {
-        let listener = TcpListener::bind(publish.bind())?;
-        listener.set_nonblocking(true)?;
-        let published = Published {
-            address: listener.local_addr()?,
-            guest_port: publish.guest_port(),
-            transport: publish.transport(),
+        let (guest_port, transport) = (publish.guest_port(), publish.transport());
+        let (socket, address) = match transport {
+            Transport::Tcp => {
+                let listener = TcpListener::bind(publish.bind())?;
+                listener.set_nonblocking(true)?;
+                let address = listener.local_addr()?;
+                (Bound::Tcp(listener), address)
+            }
+            Transport::Udp => {
+                let socket = UdpSocket::bind(publish.bind())?;
+                socket.set_nonblocking(true)?;
+                let address = socket.local_addr()?;
+                (Bound::Udp(socket), address)
+            }
         };
-        Ok(Self { publish, published, listener })
+        Ok(Self { publish, published: Published { address, guest_port, transport }, socket })
     }
 
     /// Where it is.
@@ -92,12 +108,15 @@ fn remedy(error: &io::Error) -> &'static str {
 /// Serves published ports until it is dropped; connections that were accepted by then go on.
 pub(crate) async fn serve(context: Rc<Context>, guest: Guest, ports: Vec<Port>) {
     let mut listeners = JoinSet::new();
-    for Port { publish, published, listener } in ports {
+    for Port { publish, published, socket } in ports {
         let Published { address, guest_port, transport } = published;
         tracing::info!(%address, guest_port, ?transport, "published");
         context.audit.record(Event::Published { address, guest_port, transport });
         let door = Door { context: Rc::clone(&context), guest: guest.clone(), publish: Rc::new(publish) };
-        listeners.spawn_local(door.listen(listener));
+        match socket {
+            Bound::Tcp(listener) => listeners.spawn_local(door.listen(listener)),
+            Bound::Udp(socket) => listeners.spawn_local(datagrams::serve(door, socket)),
+        };
     }
     while listeners.join_next().await.is_some() {}
 }
@@ -108,6 +127,15 @@ struct Door {
     context: Rc<Context>,
     guest: Guest,
     publish: Rc<Publish>,
+}
+
+/// One peer's connection or association, for the record.
+struct Visit {
+    id: u64,
+    started: Instant,
+    admission: Admission,
+    /// The guest's end.
+    inside: SocketAddr,
 }
 
 impl Door {
@@ -134,8 +162,7 @@ impl Door {
         let admission = match self.publish.at_peer(peer) {
             Verdict::Allow(admission) => admission,
             Verdict::Deny(denial) => {
-                tracing::info!(flow = id, target = %denial.target, reason = %denial.reason, "denied");
-                self.context.audit.record(Event::of_denial(Some(id), &denial));
+                self.deny(id, &denial);
                 return reset(stream);
             }
         };
@@ -151,19 +178,28 @@ impl Door {
                 return reset(stream);
             }
         };
-        let destination = inside.source();
+        let visit = Visit { id, started, admission, inside: inside.source() };
         if let Err(error) = self.relay(inside, stream).await {
             tracing::debug!(flow = id, %error, "relay ended");
         }
+        self.record(visit);
+    }
+
+    fn deny(&self, id: u64, denial: &Denial) {
+        tracing::info!(flow = id, target = %denial.target, reason = %denial.reason, "denied");
+        self.context.audit.record(Event::of_denial(Some(id), denial));
+    }
+
+    fn record(&self, visit: Visit) {
         self.context.audit.record(Event::Flow {
-            flow: id,
+            flow: visit.id,
             kind: FlowKind::Published,
-            destination,
-            peer: Some(admission.peer()),
+            destination: visit.inside,
+            peer: Some(visit.admission.peer()),
             host: None,
             upstream: None,
             rule: Some(format!("publish {}", self.publish)),
-            millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            millis: u64::try_from(visit.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         });
     }
 

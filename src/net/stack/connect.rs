@@ -1,4 +1,4 @@
-//! Connections into the guest: our SYN, and what the guest answers.
+//! Connections into the guest: our SYN, and what the guest answers; and UDP associations that we begin.
 //!
 //! They come from the gateway's address and a port of a range of their own, so that the one table finds them.
 //! Afterwards such a flow is like any other. Not here: who may connect, and for how long the guest is waited
@@ -19,6 +19,7 @@ use crate::net::frame::{ETHERNET, Packet, Segment};
 use crate::net::syn::Syn;
 use crate::net::table::{FlowId, Key};
 use crate::net::tcp::{End, Flow, Opener, Phase, reset};
+use crate::net::udp::{self, AssociationId, Carried};
 
 /// The first port our connections come from; the last is 65,535. Linux begins there too.
 const FIRST_PORT: u16 = 32_768;
@@ -40,6 +41,15 @@ impl Connections {
 
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// All ports there are, the next one first.
+    fn ports(&self) -> impl Iterator<Item = u16> + Clone + use<> {
+        (self.next_port..=u16::MAX).chain(FIRST_PORT..self.next_port)
+    }
+
+    fn took(&mut self, port: u16) {
+        self.next_port = port.checked_add(1).unwrap_or(FIRST_PORT);
     }
 
     /// A flow is gone.
@@ -87,14 +97,35 @@ impl Stack {
     /// The next key that no flow has and, where possible, none had lately.
     fn free_key(&mut self, family: Family, guest_port: u16) -> Option<Key> {
         let destination = self.config.gateway(family);
-        let next = self.connections.next_port;
         let key = |port| Key { guest_port, destination, port };
-        let mut ports = (next..=u16::MAX).chain(FIRST_PORT..next);
+        let mut ports = self.connections.ports();
         let is_free = |port: &u16| self.table.find(&key(*port)).is_none();
         let is_fresh = |port: &u16| is_free(port) && !self.tombstones.has(&key(*port));
         let port = ports.clone().find(is_fresh).or_else(|| ports.find(is_free))?;
-        self.connections.next_port = port.checked_add(1).unwrap_or(FIRST_PORT);
+        self.connections.took(port);
         Some(key(port))
+    }
+
+    /// Begins a UDP association with a port of the guest's, accepted from the start.
+    ///
+    /// # Errors
+    /// `AddrNotAvailable` without a free port, `InvalidInput` for port 0, `NetworkDown` after the link's end.
+    pub(in crate::net) fn associate(&mut self, family: Family, guest_port: u16) -> io::Result<AssociationId> {
+        if self.over {
+            return Err(io::ErrorKind::NetworkDown.into());
+        }
+        if guest_port == 0 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let destination = self.config.gateway(family);
+        let key = |port| udp::Key { carried: Carried::Udp, guest_port, destination, port };
+        let port = self.connections.ports().find(|port| !self.associations.has(&key(*port)));
+        let port = port.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        self.connections.took(port);
+        let (id, evicted) = self.associations.open(key(port));
+        self.stats.associations_opened += 1;
+        self.evict(evicted);
+        Ok(id)
     }
 
     pub(in crate::net) fn poll_connected(&mut self, id: FlowId, waker: &Waker) -> Poll<io::Result<()>> {
