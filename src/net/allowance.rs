@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn a_second_gives_what_it_gives_however_it_is_sliced() {
         let mut allowance = Allowance::new(10, Instant::ZERO);
-        let mut take = |allowance: &mut Allowance| (0..100).filter(|_| allowance.take()).count();
+        let take = |allowance: &mut Allowance| (0..100).filter(|_| allowance.take()).count();
         assert_eq!(take(&mut allowance), 10);
         let mut now = Instant::ZERO;
         let mut taken = 0;

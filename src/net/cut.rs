@@ -59,7 +59,8 @@ impl<'a> Cut<'a> {
         let Ok(offset) = u16::try_from(offset) else { return false };
         out.extend_from_slice(self.head);
         if self.head.len() == ETHERNET + IPV4 {
-            self.finish_v4(offset / 8 | if more { MORE_V4 } else { 0 }, part.len(), out);
+            let more = if more { MORE_V4 } else { 0 };
+            self.finish_v4((offset / 8) | more, part.len(), out);
         } else {
             self.finish_v6(offset | u16::from(more), part.len(), out);
         }

@@ -50,7 +50,7 @@ fn parts(whole: &[u8], each: usize, identification: u16) -> Vec<Vec<u8>> {
 fn orders() -> Vec<[usize; 4]> {
     let mut orders = Vec::new();
     for code in 0..256_usize {
-        let order = [code & 3, code >> 2 & 3, code >> 4 & 3, code >> 6];
+        let order = [code & 3, (code >> 2) & 3, (code >> 4) & 3, code >> 6];
         if (0..4).all(|number| order.contains(&number)) {
             orders.push(order);
         }

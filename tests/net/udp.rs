@@ -326,3 +326,31 @@ fn after_thousands_of_associations_nothing_is_left() {
         assert_eq!((stats.associations_opened, stats.associations_evicted), (3_000, 0));
     });
 }
+
+#[test]
+fn icmp_errors_are_bounded_in_rate() {
+    run(async {
+        let mut bed = Bed::new(Limits { icmp_errors: 10, ..Limits::default() });
+        for second in 1..=2 {
+            for port in 0..30 {
+                bed.datagram(9_000 + port, V4, b"?");
+                bed.association().await.unwrap().refuse(Unreachable::Port);
+            }
+            let mut errors = 0;
+            while bed.receive().await.is_some() {
+                errors += 1;
+            }
+            assert_eq!((errors, bed.stats().icmp_errors_over_limit), (10, second * 20));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        // Those that no association is about draw on the same allowance.
+        let sctp = packet::ip(bed.guest(far(V4).ip()), far(V4).ip(), 132, vec![0; 12], None);
+        let frame = bed.frame(&sctp);
+        let mut errors = 0;
+        for _ in 0..30 {
+            bed.send(&frame);
+            errors += usize::from(bed.receive().await.is_some());
+        }
+        assert_eq!((errors, bed.stats().icmp_errors_over_limit), (10, 60));
+    });
+}

@@ -59,7 +59,7 @@ pub(crate) fn piece(packet: &[u8], part: &[u8], place: (usize, bool), identifica
         let mut header = packet[..20].to_vec();
         header[2..4].copy_from_slice(&(20 + part.len() as u16).to_be_bytes());
         header[4..6].copy_from_slice(&identification.to_be_bytes());
-        header[6..8].copy_from_slice(&(offset / 8 | u16::from(more) << 13).to_be_bytes());
+        header[6..8].copy_from_slice(&((offset / 8) | (u16::from(more) << 13)).to_be_bytes());
         header[10..12].fill(0);
         let check = sum(&header).to_be_bytes();
         header[10..12].copy_from_slice(&check);

@@ -1,6 +1,7 @@
 //! The core without a runtime: a link that records, frames by hand, and time that is a number.
 
 mod connect;
+mod datagrams;
 mod hostile;
 mod offload;
 
