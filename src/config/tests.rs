@@ -150,7 +150,7 @@ fn flags_are_joined_and_their_faults_named() {
     assert_eq!(rule_for(&config, "pypi.org", 443).unwrap(), "--allow pypi.org");
     assert_eq!(rule_for(&config, "eu.example", 8443).unwrap(), "secret TOKEN");
     assert_eq!(config.secrets[0].from, "env://TOKEN");
-    let table: [Faulty; 13] = [
+    let table: [Faulty; 16] = [
         (&["10.0.0.1"], &[], &[], "--allow '10.0.0.1': is an address"),
         (&["*"], &[], &[], "--allow '*': '*' would be any host"),
         (&["a.example/udp"], &[], &[], "--allow 'a.example/udp': UDP needs a port; write HOST:PORT/udp"),

@@ -103,8 +103,24 @@ async fn serve(flow: Flow, new: NewAssociation, allowed: Allowed) {
         Ok(socket) => socket,
         Err(error) => return new.refuse(unopened(&flow, kind, &error)),
     };
-    Relay::new(Rc::clone(&flow.context), new.accept(), socket, permits.collect()).await;
-    flow.record(Served { kind, host: Some(host), upstream: Some(upstream), rule: Some(rule) });
+    let context = Rc::clone(&flow.context);
+    let served = Served { kind, host: Some(host), upstream: Some(upstream), rule: Some(rule) };
+    let _recorded = Recorded { flow, served: Some(served) };
+    Relay::new(context, new.accept(), socket, permits.collect()).await;
+}
+
+/// An association with its record, which is written however it ends: a sandbox that ends waits for none.
+struct Recorded {
+    flow: Flow,
+    served: Option<Served>,
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        if let Some(served) = self.served.take() {
+            self.flow.record(served);
+        }
+    }
 }
 
 /// What the guest is told where the host gives no socket.
@@ -129,12 +145,21 @@ fn deny(flow: &Flow, denial: &Denial) {
     }
     context.audit.tally(&denial.target);
     if let Telling::FirstOfMany(due) = telling {
-        let context = Rc::clone(context);
+        let summed = Summed(Rc::clone(context));
         drop(tokio::task::spawn_local(async move {
             sleep_until(due).await;
-            let count = context.datagrams.refusals.take_untold();
-            tracing::info!(count, "more associations denied");
-            context.audit.record(Event::Denials { count });
+            drop(summed);
         }));
+    }
+}
+
+/// Denials that have no record of their own, with one for all of them, when they are due or the sandbox ends.
+struct Summed(Rc<Context>);
+
+impl Drop for Summed {
+    fn drop(&mut self) {
+        let count = self.0.datagrams.refusals.take_untold();
+        tracing::info!(count, "more associations denied");
+        self.0.audit.record(Event::Denials { count });
     }
 }

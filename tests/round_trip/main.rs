@@ -34,6 +34,7 @@ macro_rules! on_h1_and_h2 {
 mod audit;
 mod canary;
 mod certificates;
+mod datagrams;
 mod dns;
 mod failures;
 mod flows;
