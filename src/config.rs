@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::name::HostPattern;
-use crate::policy::{self, AllowRule, ConnectTo, Policy, Protocol, RuleSource, overlap};
+use crate::policy::{self, AllowRule, ConnectTo, Policy, Protocol, Publish, RuleSource, overlap};
 
 /// The whole configuration of one sandbox.
 ///
@@ -36,6 +36,8 @@ pub struct Config {
     pub passthrough: Vec<HostPattern>,
     /// Nameservers to ask; empty means the host's own.
     pub nameservers: Vec<SocketAddr>,
+    /// Ports of the host's that lead into the guest.
+    pub publish: Vec<Publish>,
 }
 
 /// Flags as they were typed, to be joined with a file.
@@ -49,6 +51,8 @@ pub struct Flags<'a> {
     pub connect_to: &'a [String],
     /// `--upstream-ca`.
     pub upstream_ca: &'a [PathBuf],
+    /// `--publish`.
+    pub publish: &'a [String],
 }
 
 /// What errors call a configuration that is in no file.
@@ -112,6 +116,14 @@ impl Config {
                 return Err(fault(Problem::SecretTwice { name: entry.name }));
             }
             self.secrets.push(entry);
+        }
+        for text in flags.publish {
+            let fault = |problem| ConfigError::flag("--publish", text, problem);
+            let publish = Publish::parse(text).map_err(|error| fault(Problem::Publish(error)))?;
+            if self.publish.iter().any(|own| own.collides(&publish)) {
+                return Err(fault(Problem::PublishTwice { bind: publish.bind() }));
+            }
+            self.publish.push(publish);
         }
         self.upstream_ca.extend(flags.upstream_ca.iter().cloned());
         Ok(self)

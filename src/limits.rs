@@ -34,6 +34,12 @@ pub struct Limits {
     pub drain: Duration,
     /// Datagrams queued at once toward the DNS service, and replies toward the guest.
     pub datagrams: usize,
+    /// TCP connections into the guest at once, through all published ports together, so that the host's side cannot
+    /// take every flow from the guest. Over it the peer is reset, and counted.
+    pub published_connections: usize,
+    /// Peers of one published UDP port that have an association at once; the least recently heard of ends for the
+    /// next. Also how many refused peers of it are remembered, so that each is recorded once.
+    pub published_peers: usize,
     /// UDP and echo associations accepted at once; the least recently used one is ended for the next, counted.
     pub associations: usize,
     /// New associations that wait for a verdict. Over it their datagrams are dropped, counted.
@@ -174,6 +180,8 @@ impl Default for Limits {
             bytes_per_turn: 256 << 10,
             drain: Duration::from_secs(30),
             datagrams: 64,
+            published_connections: 1_024,
+            published_peers: 256,
             associations: 1_024,
             associations_held: 256,
             udp_queue: 64,

@@ -20,10 +20,11 @@ use crate::limits::Limits;
 use crate::link::Link;
 use crate::net;
 use crate::policy::Dial;
-use crate::proxy::HostDial;
+use crate::proxy::{HostDial, Port};
 use crate::secret::{LocationError, SecretError, SecretSpec, Secrets, SourceError};
 use crate::tls::{self, CaError, CertificateAuthority, Connector, LeafError, Leaves, Roots, TlsConfigError};
 
+pub use crate::proxy::{BindError, Published};
 pub use guest_env::GuestEnv;
 
 /// What a sandbox is made of.
@@ -99,6 +100,7 @@ impl Builder {
         let authority = Arc::new(CertificateAuthority::new(tls::wall_clock())?);
         let roots = Roots::system(&self.config.upstream_ca)?;
         let sink = self.audit.as_deref().map(Sink::open).transpose()?;
+        let ports: Result<Vec<_>, _> = self.config.publish.into_iter().map(Port::bind).collect();
         let mut addresses = net::Config::for_slot(self.slot);
         addresses.limits = Arc::clone(&limits);
         Ok(Prepared {
@@ -111,6 +113,7 @@ impl Builder {
                 connector: Connector::new(&roots, &limits)?,
                 limits,
                 addresses,
+                ports: ports?,
                 dial: self.dial,
                 on_termination: self.on_termination,
             },
@@ -149,6 +152,12 @@ impl Prepared {
         &self.guest_env
     }
 
+    /// The published ports as they are bound, in the order of the configuration.
+    #[must_use]
+    pub fn published(&self) -> Vec<Published> {
+        self.parts.ports.iter().map(Port::published).collect()
+    }
+
     /// The secrets, for whoever has to keep their values out of somewhere.
     #[must_use]
     pub fn secrets(&self) -> &Arc<Secrets> {
@@ -157,6 +166,7 @@ impl Prepared {
 
     /// Serves `link` on a thread of its own until the link ends or [`Sandbox::shutdown`].
     pub fn start<L: Link + Send + 'static>(self, link: L) -> Result<Sandbox, StartError> {
+        let published = self.published();
         let sink = self.sink.map(|file| Sink::start(file, &self.parts.limits)).transpose();
         let audit = Audit::new(sink.map_err(StartError::Thread)?, &self.parts.limits);
         let (subscribers, denials) = (audit.subscribers(), audit.denials());
@@ -166,7 +176,15 @@ impl Prepared {
             .name("portcullis".into())
             .spawn(move || thread::run(self.parts, audit, link, inbox))
             .map_err(StartError::Thread)?;
-        Ok(Sandbox { ca_cert_pem, guest_env: self.guest_env, commands, subscribers, denials, thread })
+        Ok(Sandbox {
+            ca_cert_pem,
+            guest_env: self.guest_env,
+            published,
+            commands,
+            subscribers,
+            denials,
+            thread,
+        })
     }
 }
 
@@ -174,6 +192,7 @@ impl Prepared {
 pub struct Sandbox {
     ca_cert_pem: String,
     guest_env: GuestEnv,
+    published: Vec<Published>,
     commands: mpsc::Sender<Command>,
     subscribers: broadcast::Sender<Record>,
     denials: Arc<Denials>,
@@ -211,6 +230,12 @@ impl Sandbox {
     #[must_use]
     pub fn guest_env(&self) -> &GuestEnv {
         &self.guest_env
+    }
+
+    /// The published ports as they are bound, in the order of the configuration.
+    #[must_use]
+    pub fn published(&self) -> &[Published] {
+        &self.published
     }
 
     /// Counters of the guest's network; `None` once the sandbox has ended.
@@ -288,6 +313,9 @@ pub enum StartError {
     /// The upstream trust could not be set up.
     #[error(transparent)]
     Tls(#[from] TlsConfigError),
+    /// A port cannot be published.
+    #[error(transparent)]
+    Publish(#[from] BindError),
     /// The audit file cannot be opened.
     #[error(transparent)]
     Audit(#[from] SinkError),

@@ -14,6 +14,8 @@ mod net {
     mod ends;
     mod fragments;
     mod frames;
+    mod into;
+    mod into_udp;
     mod segments;
     mod streams;
     mod udp;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::policy::Denial;
+use crate::policy::{Denial, Transport};
 
 /// Longest guest text in a record or a log line, in bytes.
 const CLIP: usize = 256;
@@ -48,8 +48,11 @@ pub enum Event {
         flow: u64,
         /// What it carried.
         kind: FlowKind,
-        /// The address the guest connected to.
+        /// The address the guest connected to; of a connection into the guest, the guest's own.
         destination: SocketAddr,
+        /// Who connected to the guest by a published port.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<SocketAddr>,
         /// The name it was judged by.
         #[serde(skip_serializing_if = "Option::is_none")]
         host: Option<String>,
@@ -61,6 +64,15 @@ pub enum Event {
         rule: Option<String>,
         /// How long it lived, in milliseconds.
         millis: u64,
+    },
+    /// A port of the host's now leads into the guest.
+    Published {
+        /// The address and port of the host it is bound to.
+        address: SocketAddr,
+        /// The guest's port.
+        guest_port: u16,
+        /// What it carries.
+        transport: Transport,
     },
     /// A request was answered.
     Request {
@@ -136,6 +148,8 @@ pub enum FlowKind {
     Opaque,
     /// DNS over TCP.
     Dns,
+    /// A connection into the guest, by a published port.
+    Published,
     /// UDP datagrams.
     Udp,
     /// ICMP echo requests and their replies.

@@ -1,4 +1,4 @@
-//! The flags that `run` and `check` share.
+//! The flags that subcommands share.
 //!
 //! Texts only; [`crate::config`] gives them meaning, so that a fault reads the same from a flag and from a file.
 
@@ -29,14 +29,29 @@ pub struct Options {
     pub upstream_ca: Vec<PathBuf>,
 }
 
+/// Ports of the host's that lead into the guest, for whatever starts one.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Ports {
+    /// Let port HOST of this machine lead to port GUEST inside; bound to 127.0.0.1 unless ADDR says otherwise,
+    /// HOST 0 is any free one
+    #[arg(short, long, value_name = "[ADDR:]HOST:GUEST[/udp]")]
+    pub publish: Vec<String>,
+}
+
 impl Options {
     /// The configuration they come to, together with the file.
     pub fn load(&self) -> Result<Config, ConfigError> {
+        self.load_with(&Ports::default())
+    }
+
+    /// The configuration they come to, together with the file and with ports that lead into the guest.
+    pub fn load_with(&self, ports: &Ports) -> Result<Config, ConfigError> {
         let flags = Flags {
             allow: &self.allow,
             secret: &self.secret,
             connect_to: &self.connect_to,
             upstream_ca: &self.upstream_ca,
+            publish: &ports.publish,
         };
         Config::load(self.config.as_deref(), flags)
     }

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
 use super::OWN_FAILURE;
-use super::options::{Options, output_file};
+use super::options::{Options, Ports, output_file};
 use crate::link::tap::TapLink;
 use crate::namespace::{self, Child, Exit, Spec, environment};
 use crate::sandbox::{Prepared, Sandbox, Termination};
@@ -30,6 +30,9 @@ pub struct RunArgs {
     /// What the command may reach.
     #[command(flatten)]
     pub options: Options,
+    /// Who may come in.
+    #[command(flatten)]
+    pub ports: Ports,
     /// Append one JSON object a line for each flow, request, injection and denial
     #[arg(long, value_name = "FILE")]
     pub audit: Option<String>,
@@ -58,7 +61,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn start(args: &RunArgs) -> Result<u8, Failure> {
-    let config = args.options.load()?;
+    let config = args.options.load_with(&args.ports)?;
     let audit = args.audit.as_deref().map(|text| output_file("--audit", text)).transpose()?;
     let log = args.log.as_deref().map(|text| output_file("--log", text)).transpose()?;
     if audit.is_some() && audit == log {

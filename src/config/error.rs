@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::policy::RuleError;
+use crate::policy::{PublishError, RuleError, SubnetError};
 
 /// A configuration that does not start.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -87,6 +87,21 @@ pub enum Problem {
         /// The first one's address.
         to: SocketAddr,
     },
+    /// No published port.
+    #[error("{0}")]
+    Publish(PublishError),
+    /// The same port of the host again.
+    #[error("{bind} is published already; keep one of the two, or give one another port of the host")]
+    PublishTwice {
+        /// The address and port.
+        bind: SocketAddr,
+    },
+    /// A peer that is none.
+    #[error("{0}")]
+    Subnet(SubnetError),
+    /// No peer at all.
+    #[error("a port that is open to nobody is of no use; leave from out for whoever reaches it")]
+    PublishFromNobody,
     /// No nameserver.
     #[error("is no nameserver; write an address, or ADDR:PORT with an IPv6 one in brackets")]
     Nameserver,

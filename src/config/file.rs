@@ -12,7 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::name::HostPattern;
-use crate::policy::{AllowRule, RuleSource, Target};
+use crate::policy::{AllowRule, Publish, RuleSource, Subnet, Target};
 use crate::secret::Location;
 
 use super::Config;
@@ -28,6 +28,8 @@ struct File {
     tls: Tls,
     #[serde(default)]
     secrets: BTreeMap<Spanned<String>, Secret>,
+    #[serde(default)]
+    publish: Vec<Published>,
 }
 
 #[derive(Default, Deserialize)]
@@ -37,6 +39,15 @@ struct Net {
     allow: Vec<Spanned<String>>,
     #[serde(default)]
     nameservers: Vec<Spanned<String>>,
+    #[serde(default)]
+    publish: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with port, and from where it is not open to all")]
+struct Published {
+    port: Spanned<String>,
+    from: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -75,6 +86,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         upstream_ca: file.tls.upstream_ca.iter().map(|path| directory.join(path)).collect(),
         passthrough: source.passthrough(&file.tls.passthrough)?,
         nameservers: source.nameservers(&file.net.nameservers)?,
+        publish: source.published(&file.net.publish, &file.publish)?,
     })
 }
 
@@ -104,6 +116,41 @@ impl Source<'_> {
             })
         };
         texts.iter().map(server).collect()
+    }
+
+    fn published(
+        &self,
+        short: &[Spanned<String>],
+        tables: &[Published],
+    ) -> Result<Vec<Publish>, ConfigError> {
+        let mut all: Vec<Publish> = Vec::new();
+        let short = short.iter().map(|text| ("[net] publish", text, None));
+        let long = tables.iter().map(|table| ("[[publish]] port", &table.port, table.from.as_ref()));
+        for (key, text, from) in short.chain(long) {
+            let fault = |problem| self.fault(text.span(), &quoted(key, text), problem);
+            let mut publish =
+                Publish::parse(text.get_ref()).map_err(|error| fault(Problem::Publish(error)))?;
+            if let Some(from) = from {
+                publish = publish.only_from(self.subnets(from)?);
+            }
+            if all.iter().any(|own| own.collides(&publish)) {
+                return Err(fault(Problem::PublishTwice { bind: publish.bind() }));
+            }
+            all.push(publish);
+        }
+        Ok(all)
+    }
+
+    fn subnets(&self, texts: &Spanned<Vec<Spanned<String>>>) -> Result<Vec<Subnet>, ConfigError> {
+        const KEY: &str = "[[publish]] from";
+        if texts.get_ref().is_empty() {
+            return Err(self.fault(texts.span(), KEY, Problem::PublishFromNobody));
+        }
+        let subnet = |text: &Spanned<String>| {
+            let fault = |error| self.fault(text.span(), &quoted(KEY, text), Problem::Subnet(error));
+            text.get_ref().parse().map_err(fault)
+        };
+        texts.get_ref().iter().map(subnet).collect()
     }
 
     fn passthrough(&self, texts: &[Spanned<String>]) -> Result<Vec<HostPattern>, ConfigError> {

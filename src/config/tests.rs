@@ -13,7 +13,7 @@ fn parse(text: &str) -> Result<Config, String> {
 fn flags(allow: &[&str], secret: &[&str], connect_to: &[&str]) -> Result<Config, String> {
     let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let (allow, secret, connect_to) = (owned(allow), owned(secret), owned(connect_to));
-    let flags = Flags { allow: &allow, secret: &secret, connect_to: &connect_to, upstream_ca: &[] };
+    let flags = Flags { allow: &allow, secret: &secret, connect_to: &connect_to, ..Flags::default() };
     Config::load(None, flags).map_err(|error| error.to_string())
 }
 
@@ -229,4 +229,54 @@ fn what_may_be_a_secret_is_not_repeated() {
             assert!(!fault.contains(part), "{fault}");
         }
     }
+}
+
+#[test]
+fn ports_are_published_by_file_and_flag() {
+    let config = parse(
+        "[net]\npublish = ['8080:80', '0:53/udp']\n[[publish]]\nport = '[::]:22:22'\nfrom = ['2001:db8::/32', '::1']",
+    )
+    .unwrap();
+    let flags = ["0.0.0.0:8080:80".to_owned()];
+    let config = config.join(Flags { publish: &flags, ..Flags::default() }).unwrap();
+    let shown: Vec<String> = config.publish.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["127.0.0.1:8080:80", "127.0.0.1:0:53/udp", "[::]:22:22", "0.0.0.0:8080:80"]);
+    let admits = |index: usize, peer: &str| {
+        matches!(config.publish[index].at_peer(peer.parse().unwrap()), Verdict::Allow(_))
+    };
+    assert!(admits(2, "[2001:db8::9]:1") && admits(2, "[::1]:1") && !admits(2, "127.0.0.1:1"));
+    assert!(admits(0, "127.0.0.1:1"));
+}
+
+#[test]
+fn faults_of_published_ports_say_where_they_stand() {
+    for (text, expected) in [
+        ("[net]\npublish = ['80']", "dir/p.toml:2:12: [net] publish \"80\": is no published port"),
+        (
+            "[net]\npublish = ['1:2', '1:3']",
+            "dir/p.toml:2:19: [net] publish \"1:3\": 127.0.0.1:1 is published",
+        ),
+        ("[[publish]]\nport = 'x:1'", "dir/p.toml:2:8: [[publish]] port \"x:1\": 'x' is no port"),
+        (
+            "[[publish]]\nport = '1:1'\nfrom = ['10.0.0.1/8']",
+            "dir/p.toml:3:9: [[publish]] from \"10.0.0.1/8\": has bits set behind its prefix; write 10.0.0.0/8",
+        ),
+        (
+            "[[publish]]\nport = '1:1'\nfrom = []",
+            "dir/p.toml:3:8: [[publish]] from: a port that is open to nobody",
+        ),
+        ("[[publish]]\nfrom = ['::1']", "dir/p.toml:1:1: missing field `port`"),
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    let fault = |texts: &[&str]| {
+        let publish: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        Config::load(None, Flags { publish: &publish, ..Flags::default() }).unwrap_err().to_string()
+    };
+    assert!(fault(&["1:0"]).starts_with("--publish '1:0': the guest has no port 0"));
+    assert!(
+        fault(&["1:2", "127.0.0.1:1:3"])
+            .starts_with("--publish '127.0.0.1:1:3': 127.0.0.1:1 is published already")
+    );
 }

@@ -91,7 +91,7 @@ impl fmt::Debug for NewAssociation {
 /// network order, and the data behind it.
 ///
 /// Dropping it ends it without a word to the guest, whose next datagram begins a new one.
-pub struct Association(Handle);
+pub struct Association(pub(super) Handle);
 
 impl Association {
     /// UDP, or echo requests.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::frame::Ends;
 use crate::limits::Limits;
+use crate::link::Family;
 
 /// How one sandbox's network is laid out.
 #[derive(Clone, Debug)]
@@ -72,6 +73,14 @@ impl Config {
         match other {
             IpAddr::V4(_) => IpAddr::V4(self.guest_v4),
             IpAddr::V6(_) => IpAddr::V6(self.guest_v6),
+        }
+    }
+
+    /// The gateway's address in a family.
+    pub(super) fn gateway(&self, family: Family) -> IpAddr {
+        match family {
+            Family::V4 => IpAddr::V4(self.gateway_v4),
+            Family::V6 => IpAddr::V6(self.gateway_v6),
         }
     }
 

@@ -14,7 +14,7 @@ pub struct Stats {
     pub frames_out: u64,
     /// Octets of those frames.
     pub bytes_out: u64,
-    /// Flows a SYN began.
+    /// Flows a SYN began, the guest's or ours.
     pub flows_opened: u64,
     /// Flows that are over.
     pub flows_closed: u64,
@@ -36,6 +36,14 @@ pub struct Stats {
     pub stalled: u64,
     /// Segments sent again.
     pub retransmits: u64,
+    /// Connections now that were opened into the guest.
+    pub connections: u64,
+    /// Connections that were opened into the guest, answered or not.
+    pub connections_opened: u64,
+    /// Those of them that the guest refused.
+    pub connections_refused: u64,
+    /// Connections not opened into the guest because a cap of `Limits` was reached.
+    pub connections_over_limit: u64,
     /// Datagrams handed out to the DNS service.
     pub datagrams: u64,
     /// UDP and echo associations begun.

@@ -18,6 +18,7 @@ use tokio::time::Sleep;
 use super::arrivals::Arrivals;
 use super::config::Config;
 use super::counters::Stats;
+use super::guest::Guest;
 use super::stack::Stack;
 use super::tcp::keep;
 use crate::link::Link;
@@ -61,6 +62,12 @@ impl Driver {
     #[must_use]
     pub fn counters(&self) -> Counters {
         Counters(Rc::clone(&self.shell))
+    }
+
+    /// A handle to connect to the guest with, which outlives the driver.
+    #[must_use]
+    pub fn guest(&self) -> Guest {
+        Guest::new(Rc::clone(&self.shell))
     }
 }
 

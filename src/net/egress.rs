@@ -65,6 +65,14 @@ impl Egress {
         u16::try_from(mtu.saturating_sub(header + TCP)).unwrap_or(u16::MAX)
     }
 
+    /// The MSS smoltcp is given for a guest that takes `mss`: where the link cuts segments, the largest there is.
+    pub(super) fn device_mss(&self, mss: u16, family: Family) -> u16 {
+        match self.offload {
+            Offload::None => mss,
+            Offload::Vnet => Self::mss(MTU_OFFLOAD, family),
+        }
+    }
+
     pub(super) fn is_holding(&self) -> bool {
         !self.outbox.is_empty()
     }

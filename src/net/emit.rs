@@ -163,8 +163,8 @@ pub(super) fn syn(out: &mut Vec<u8>, ends: &Ends, ends_of_flow: (IpAddr, IpAddr)
         source_port: syn.source_port,
         destination_port: syn.destination_port,
         sequence: syn.sequence,
-        acknowledgment: 0,
-        flags: Flags::SYN,
+        acknowledgment: syn.acknowledgment.unwrap_or_default(),
+        flags: if syn.acknowledgment.is_some() { Flags::SYN | Flags::ACK } else { Flags::SYN },
         window: syn.window,
     };
     packet(out, ends, &envelope, &[&bare.header(12), &options]);

@@ -3,7 +3,7 @@
 //! [`start`] takes a [`Link`](crate::link::Link) and gives a [`Driver`], to be spawned on the sandbox's thread, and [`Arrivals`]:
 //! the guest's new TCP connections, each held at its SYN until it is accepted or refused, its DNS datagrams, and its
 //! new UDP and echo associations, each held at its first datagram. An accepted one is a [`TcpStream`] or an
-//! [`Association`].
+//! [`Association`]. [`Guest`] opens connections and associations the other way, into the guest.
 //!
 //! This layer has not heard of names, TLS or HTTP, and judges nothing but whether a frame is the guest's own.
 //! The core in `stack` is sans-IO; only `driver` and `stream` know tokio. Its invariant: what a packet costs
@@ -24,6 +24,7 @@ mod emit;
 mod fragments;
 mod frame;
 mod gateway;
+mod guest;
 mod outbox;
 mod rings;
 mod stack;
@@ -41,5 +42,6 @@ pub use config::Config;
 pub use counters::{Dropped, Stats};
 pub use driver::{Counters, Driver, start};
 pub use gateway::Unreachable;
+pub use guest::Guest;
 pub use stream::TcpStream;
 pub use udp::Carried;

@@ -127,13 +127,18 @@ impl Pool {
         }
     }
 
-    /// A socket that listens for one destination; none if it will not.
-    pub(super) fn listen(&mut self, addr: IpAddr, port: u16) -> Option<Rings> {
-        let mut rings = match self.spare.pop() {
+    /// A closed socket.
+    pub(super) fn take(&mut self) -> Rings {
+        match self.spare.pop() {
             Some(rings) => rings,
             None if self.touched < self.memory / 2 => Rings::new(self.receive, self.transmit),
             None => Rings::new(self.receive.min(receive_ring(RING_SMALL)), self.transmit.min(RING_SMALL)),
-        };
+        }
+    }
+
+    /// A socket that listens for one destination; none if it will not.
+    pub(super) fn listen(&mut self, addr: IpAddr, port: u16) -> Option<Rings> {
+        let mut rings = self.take();
         if rings.socket_mut().listen(IpListenEndpoint { addr: Some(addr.into()), port }).is_err() {
             self.discard(&rings);
             return None;

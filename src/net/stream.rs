@@ -1,4 +1,4 @@
-//! An accepted flow as a byte stream.
+//! An accepted flow, or one into the guest, as a byte stream.
 //!
 //! Reads and writes move octets between the caller and the flow's own rings, with no queue between them: the
 //! guest's window is the backpressure. The two directions never wait for each other.
@@ -16,7 +16,7 @@ use super::stack::Stack;
 use super::table::FlowId;
 use super::tcp;
 
-/// The guest's TCP connection.
+/// A TCP connection with the guest.
 ///
 /// Shutting it down sends FIN after what was written, and reading goes on. Dropped after a shutdown it drains
 /// by itself: what is queued is sent as long as the guest takes it, what still comes is thrown away, and after
@@ -41,7 +41,7 @@ impl TcpStream {
         self.source
     }
 
-    /// The address and port the guest chose.
+    /// The address and port the guest chose, or those of the gateway that a connection into the guest comes from.
     #[must_use]
     pub fn destination(&self) -> SocketAddr {
         self.destination

@@ -1,6 +1,7 @@
 //! What is understood and kept of a guest's SYN while a verdict is awaited.
 //!
-//! Not the packet: a held SYN is twenty octets, and the one that is finally answered is written anew from them.
+//! Not the packet: a held SYN is some thirty octets, and the one that is finally answered is written anew from
+//! them. The SYN-ACK to a SYN of ours is read and written anew in the same way.
 
 use super::frame::{Packet, Segment, TCP};
 
@@ -10,6 +11,8 @@ pub(super) struct Syn {
     pub(super) source_port: u16,
     pub(super) destination_port: u16,
     pub(super) sequence: u32,
+    /// What a SYN-ACK acknowledges.
+    pub(super) acknowledgment: Option<u32>,
     pub(super) window: u16,
     /// The guest's, or the default where it names none.
     pub(super) mss: u16,
@@ -37,6 +40,7 @@ impl Syn {
             source_port: segment.source_port,
             destination_port: segment.destination_port,
             sequence: segment.sequence,
+            acknowledgment: segment.flags.ack().then_some(segment.acknowledgment),
             window: segment.window,
             mss,
             scale: None,

@@ -22,6 +22,7 @@ pub(super) struct Flow {
     pub(super) phase: Phase,
     pub(super) intent: Intent,
     pub(super) owner: Owner,
+    pub(super) opener: Opener,
     /// In the list of flows to serve.
     pub(super) dirty: bool,
     /// Woken when there is something to read, or when a held SYN is cancelled.
@@ -81,6 +82,14 @@ pub(super) struct Filled {
     pub(super) touched: usize,
 }
 
+/// Whose SYN began a flow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Opener {
+    Guest,
+    /// Ours, toward a port of the guest's.
+    Host,
+}
+
 /// Who waits for a flow's events.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Owner {
@@ -127,12 +136,23 @@ impl LoneFin {
 const WRITABLE_PART: usize = 4;
 
 impl Flow {
+    /// A flow the guest begins.
     pub(super) fn held(key: Key, syn: Syn, mss: u16) -> Self {
+        Self::new(key, Phase::Held(syn), Opener::Guest, mss)
+    }
+
+    /// A flow into the guest, whose socket is about to send its SYN.
+    pub(super) fn connecting(key: Key, rings: Rings, mss: u16) -> Self {
+        Self::new(key, Phase::Open(rings), Opener::Host, mss)
+    }
+
+    fn new(key: Key, phase: Phase, opener: Opener, mss: u16) -> Self {
         Self {
             key,
-            phase: Phase::Held(syn),
+            phase,
             intent: Intent::Send,
             owner: Owner::Handle,
+            opener,
             dirty: false,
             reader: None,
             writer: None,
@@ -141,6 +161,22 @@ impl Flow {
             lone_fin: None,
             mss,
             sent: Sent::default(),
+        }
+    }
+
+    /// Whether the guest has yet to answer our SYN.
+    pub(super) fn is_connecting(&self) -> bool {
+        matches!(&self.phase, Phase::Open(rings) if rings.socket().state() == State::SynSent)
+    }
+
+    /// Ready when the guest has answered our SYN.
+    pub(super) fn poll_connected(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
+        match &self.phase {
+            Phase::Open(_) if self.is_connecting() => self.wait_to_write(waker),
+            Phase::Open(_) | Phase::Unread(_) => Poll::Ready(Ok(())),
+            Phase::Held(_) | Phase::Accepted(_) | Phase::Refused(_) | Phase::Ended(_) => {
+                Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into()))
+            }
         }
     }
 
@@ -188,7 +224,7 @@ impl Flow {
         };
         let socket = rings.socket_mut();
         if !socket.may_send() {
-            if socket.state() == State::SynReceived {
+            if is_opening(socket.state()) {
                 return self.wait_to_write(waker);
             }
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -228,7 +264,7 @@ impl Flow {
                 let state = socket.state();
                 let free = socket.send_capacity() - socket.send_queue();
                 let roomy = free >= socket.send_capacity() / WRITABLE_PART;
-                let may_not = !socket.may_send() && state != State::SynReceived;
+                let may_not = !socket.may_send() && !is_opening(state);
                 (socket.can_recv() || finished(state), may_not || (socket.may_send() && roomy))
             }
         };
@@ -247,6 +283,11 @@ pub(super) fn keep(slot: &mut Option<Waker>, waker: &Waker) {
         Some(kept) => kept.clone_from(waker),
         None => *slot = Some(waker.clone()),
     }
+}
+
+/// Whether the handshake is under way.
+fn is_opening(state: State) -> bool {
+    matches!(state, State::SynSent | State::SynReceived)
 }
 
 /// Whether the guest has said FIN, so that nothing more will come once the ring is empty.

@@ -57,6 +57,11 @@ impl Tombstones {
         self.by_key.len()
     }
 
+    /// Whether a flow of this 4-tuple is remembered, or was until lately.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.by_key.contains_key(key)
+    }
+
     pub(super) fn insert(&mut self, key: Key, numbers: Numbers, now: Instant) {
         self.expire(now);
         while self.order.len() >= self.capacity.max(1) {

@@ -155,15 +155,32 @@ impl Associations {
         self.held.get(&id.key).is_some_and(|association| association.generation == id.generation)
     }
 
+    /// Whether there is an association of these ends.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.accepted.contains(key) || self.held.contains_key(key)
+    }
+
+    /// Begins an association into the guest, accepted from the start; also the one that had to go for it, if any.
+    pub(super) fn open(&mut self, key: Key) -> (AssociationId, Option<Ended>) {
+        self.generation += 1;
+        let id = AssociationId { key, generation: self.generation };
+        let association = Association::new(self.generation);
+        (id, self.admit(key, association))
+    }
+
     /// Moves an association among the accepted ones; the one that had to go for it, if any.
     pub(super) fn accept(&mut self, id: AssociationId) -> Option<Ended> {
         if !self.is_held(id) {
             return None;
         }
         let association = self.held.remove(&id.key)?;
+        self.admit(id.key, association)
+    }
+
+    fn admit(&mut self, key: Key, association: Association) -> Option<Ended> {
         let full = self.accepted.len() >= self.limits.associations.max(1);
         let evicted = if full { self.accepted.pop_lru() } else { None };
-        self.accepted.put(id.key, association);
+        self.accepted.put(key, association);
         evicted.map(|(_, association)| self.bury(association))
     }
 

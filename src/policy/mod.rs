@@ -1,4 +1,4 @@
-//! What a guest may reach.
+//! What a guest may reach, and who may reach the guest.
 //!
 //! Pure judgement over names, ports and addresses: it resolves nothing and dials nothing. Everything is
 //! denied that no rule allows. Invariant: only this module makes a [`Permit`] or a [`DatagramPermit`], for exactly
@@ -8,11 +8,13 @@
 
 pub mod address;
 mod datagram;
+mod ingress;
 mod permit;
 mod rule;
 mod service;
 mod verdict;
 
+pub use ingress::{Admission, Publish, PublishError, Subnet, SubnetError, Transport};
 pub use permit::{DatagramPermit, Dial, Dialled, Dialling, EchoPermit, Permit, UdpPermit};
 pub(crate) use rule::is_localhost;
 pub use rule::{AllowRule, ConnectTo, Ports, RuleError, RuleSource, Target, overlap};

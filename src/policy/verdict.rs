@@ -164,6 +164,8 @@ pub enum Reason {
     Address,
     /// It is neither HTTP nor TLS with HTTP inside, so nothing can be said of it.
     Uninspectable,
+    /// It comes from an address that a published port is not open to.
+    Peer,
 }
 
 impl fmt::Display for Reason {
@@ -183,6 +185,7 @@ impl fmt::Display for Reason {
             Self::Nameless => f.write_str("it names no host (no SNI, or no single Host field)"),
             Self::Address => f.write_str("it is an address, and rules are by name"),
             Self::Uninspectable => f.write_str("it is not HTTP, so it cannot be inspected"),
+            Self::Peer => f.write_str("the port is not open to that address"),
         }
     }
 }

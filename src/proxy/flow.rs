@@ -157,6 +157,7 @@ impl Flow {
             flow: self.id,
             kind: served.kind,
             destination: self.destination,
+            peer: None,
             host: served.host.map(|host| host.to_string()),
             upstream: served.upstream,
             rule: served.rule,

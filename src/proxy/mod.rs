@@ -11,6 +11,7 @@ mod flow;
 mod leaning;
 mod opaque;
 mod plain;
+mod publish;
 mod refusals;
 mod relay;
 mod socket;
@@ -30,6 +31,8 @@ use crate::tls::{Connector, Leaves};
 
 pub(crate) use datagram::Datagrams;
 pub(crate) use dial::HostDial;
+pub use publish::{BindError, Published};
+pub(crate) use publish::{Port, serve as serve_published};
 
 /// What every flow of one sandbox shares.
 pub(crate) struct Context {

@@ -15,7 +15,8 @@ use crate::net;
 
 /// Relays until both directions have ended, or either side fails.
 ///
-/// A clean end is passed on as a half-close. An error ends both: the guest's side is then reset by its drop.
+/// A clean end is passed on as a half-close. An error ends both, with a reset: the guest's side by its
+/// drop, the upstream's by a close that does not linger.
 /// `budget` is how many bytes one direction moves before others get their turn.
 pub(super) async fn splice(
     mut guest: net::TcpStream,
@@ -23,7 +24,7 @@ pub(super) async fn splice(
     budget: usize,
 ) -> io::Result<()> {
     let (mut up, mut down) = (Direction::Open, Direction::Open);
-    poll_fn(|cx| {
+    let ended = poll_fn(|cx| {
         let up_result = up.poll(cx, |cx| poll_up(cx, &mut guest, &mut upstream, budget));
         if let Poll::Ready(Err(error)) = up_result {
             return Poll::Ready(Err(error));
@@ -31,7 +32,12 @@ pub(super) async fn splice(
         ready!(down.poll(cx, |cx| poll_down(cx, &mut guest, &mut upstream, budget)))?;
         up_result
     })
-    .await
+    .await;
+    if ended.is_err() {
+        // A socket that is broken already can refuse this.
+        let _ = upstream.set_zero_linger();
+    }
+    ended
 }
 
 enum Direction {

@@ -17,7 +17,7 @@ use crate::limits::Limits;
 use crate::link::Link;
 use crate::net;
 use crate::policy::{Dial, Policy};
-use crate::proxy::{self, Context, Datagrams};
+use crate::proxy::{self, Context, Datagrams, Port};
 use crate::secret::Secrets;
 use crate::tls::{Connector, Leaves};
 
@@ -30,6 +30,7 @@ pub(super) struct Parts {
     pub(super) leaves: Leaves,
     pub(super) connector: Connector,
     pub(super) addresses: net::Config,
+    pub(super) ports: Vec<Port>,
     pub(super) dial: Box<dyn Dial + Send>,
     pub(super) on_termination: Option<Box<dyn FnOnce(Termination) + Send>>,
 }
@@ -53,19 +54,21 @@ pub(super) fn run<L: Link + 'static>(
 }
 
 async fn serve<L: Link + 'static>(
-    parts: Parts,
+    mut parts: Parts,
     audit: Audit,
     link: L,
     mut inbox: mpsc::Receiver<Command>,
 ) -> Termination {
     let limits = Arc::clone(&parts.limits);
     let (driver, arrivals) = net::start(link, parts.addresses.clone());
-    let counters = driver.counters();
+    let (counters, guest) = (driver.counters(), driver.guest());
+    let ports = std::mem::take(&mut parts.ports);
     let context = match parts.into_context(Rc::new(audit)) {
         Ok(context) => Rc::new(context),
         Err(error) => return Termination::Failed(format!("no randomness: {error}")),
     };
     let mut driver = tokio::task::spawn_local(driver);
+    let published = tokio::task::spawn_local(proxy::serve_published(Rc::clone(&context), guest, ports));
     let flows = tokio::task::spawn_local(proxy::serve(context, arrivals));
     loop {
         tokio::select! {
@@ -79,6 +82,7 @@ async fn serve<L: Link + 'static>(
                 Some(Command::Shutdown) => {
                     // No new flows; those there are keep the driver busy until they end.
                     flows.abort();
+                    published.abort();
                     let _ = timeout(limits.shutdown, until_idle(&counters)).await;
                     return Termination::Shutdown;
                 }

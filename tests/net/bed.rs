@@ -16,6 +16,8 @@ pub(crate) const V6: &str = "[2001:db8::1]:443";
 /// A guest, the network under test, and the cable between them.
 pub(crate) struct Bed {
     pub(crate) guest: Guest,
+    /// The guest as the network under test can connect to it.
+    pub(crate) into: net::Guest,
     pub(crate) arrivals: Arrivals,
     pub(crate) counters: Counters,
 }
@@ -34,9 +36,9 @@ impl Bed {
     pub(crate) fn plug(ours: impl Link + 'static, theirs: impl Link + 'static, config: Config) -> Self {
         let guest = Guest::new(theirs, &config);
         let (driver, arrivals) = net::start(ours, config);
-        let counters = driver.counters();
+        let (counters, into) = (driver.counters(), driver.guest());
         tokio::task::spawn_local(driver);
-        Self { guest, arrivals, counters }
+        Self { guest, into, arrivals, counters }
     }
 
     pub(crate) async fn incoming(&mut self) -> Incoming {

@@ -23,6 +23,8 @@ pub(crate) struct Bed {
     pub(crate) config: Config,
     pub(crate) arrivals: Arrivals,
     pub(crate) counters: Counters,
+    /// The guest as the network under test can connect to it.
+    pub(crate) into: net::Guest,
 }
 
 /// A TCP segment, as far as these tests care.
@@ -39,9 +41,9 @@ impl Bed {
         let config = Config { limits: Arc::new(limits), ..Config::for_slot(5) };
         let (ours, link) = memory::pair(64, 1500);
         let (driver, arrivals) = net::start(ours, config.clone());
-        let counters = driver.counters();
+        let (counters, into) = (driver.counters(), driver.guest());
         tokio::task::spawn_local(driver);
-        Self { link, config, arrivals, counters }
+        Self { link, config, arrivals, counters, into }
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -123,6 +123,19 @@ impl Guest {
         GuestStream { guest: self.clone(), handle, forgotten: Cell::new(false) }
     }
 
+    /// Listens at a port, for one connection.
+    pub(crate) fn listen(&self, port: u16) -> GuestStream {
+        let mut inner = self.0.borrow_mut();
+        let ring = || tcp::SocketBuffer::new(vec![0; RING]);
+        let mut socket = tcp::Socket::new(ring(), ring());
+        socket.set_nagle_enabled(false);
+        socket.set_ack_delay(None);
+        socket.listen(port).unwrap();
+        let handle = inner.sockets.add(socket);
+        drop(inner);
+        GuestStream { guest: self.clone(), handle, forgotten: Cell::new(false) }
+    }
+
     /// Sends a datagram and waits for the reply; `ConnectionRefused` for an ICMP "port unreachable".
     pub(crate) async fn udp_exchange(&self, to: SocketAddr, payload: &[u8]) -> io::Result<Vec<u8>> {
         let port = self.port();
@@ -215,6 +228,21 @@ impl GuestStream {
         let mut inner = self.guest.0.borrow_mut();
         inner.socket(self.handle).abort();
         inner.kick();
+    }
+
+    /// Resolves when somebody has connected; who, as the guest sees it.
+    pub(crate) async fn accepted(&self) -> SocketAddr {
+        poll_fn(|cx| {
+            let mut inner = self.guest.0.borrow_mut();
+            let socket = inner.socket(self.handle);
+            if socket.may_recv() {
+                let remote = socket.remote_endpoint().unwrap();
+                return Poll::Ready(SocketAddr::new(remote.addr.into(), remote.port));
+            }
+            inner.waiting.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
     }
 
     /// Leaves the connection open when this is dropped, as a process that hangs does.

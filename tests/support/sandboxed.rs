@@ -1,7 +1,9 @@
 //! Runs the `portcullis` binary on real clients, with a canary for a secret.
 
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::upstream::Upstream;
@@ -72,18 +74,59 @@ impl Sandboxed {
         let Self { secret, dir, mut command } = self;
         command.args(["--", "sh", "-c", script]).current_dir(&dir);
         let output = command.output().unwrap();
-        let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap_or_default();
-        let ran = Ran { audit: read("audit.jsonl"), log: read("log"), output };
-        for (place, text) in [
-            ("stdout", ran.stdout()),
-            ("stderr", ran.stderr()),
-            ("audit", ran.audit.clone()),
-            ("log", ran.log.clone()),
-        ] {
-            assert!(!text.contains(&secret), "the secret is in {place}:\n{text}");
+        Ran::collect(&secret, &dir, output)
+    }
+
+    /// Starts a shell script inside, whose standard input stays open until [`Running::finish`].
+    pub(crate) fn start(self, script: &str) -> Running {
+        let Self { secret, dir, mut command } = self;
+        command.args(["--", "sh", "-c", script]).current_dir(&dir);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Running { secret, dir, child, stdout }
+    }
+}
+
+/// A sandboxed command that runs.
+pub(crate) struct Running {
+    secret: String,
+    dir: PathBuf,
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    /// The next line of its standard output.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// Where a port of the guest's is published, as the audit file says.
+    pub(crate) fn published(&mut self, guest_port: u16) -> SocketAddr {
+        loop {
+            let audit = std::fs::read_to_string(self.dir.join("audit.jsonl")).unwrap_or_default();
+            let records =
+                audit.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            let mut published = records.filter(|record| record["event"] == "published");
+            if let Some(record) = published.find(|record| record["guest_port"] == guest_port) {
+                return record["address"].as_str().unwrap().parse().unwrap();
+            }
+            assert!(self.child.try_wait().unwrap().is_none(), "it has ended: {audit}");
+            std::thread::yield_now();
         }
-        std::fs::remove_dir_all(&dir).unwrap();
-        ran
+    }
+
+    /// Ends its standard input and waits for it.
+    pub(crate) fn finish(mut self) -> Ran {
+        drop(self.child.stdin.take());
+        let mut rest = Vec::new();
+        self.stdout.read_to_end(&mut rest).unwrap();
+        let mut output = self.child.wait_with_output().unwrap();
+        output.stdout = rest;
+        Ran::collect(&self.secret, &self.dir, output)
     }
 }
 
@@ -95,6 +138,21 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
+    fn collect(secret: &str, dir: &Path, output: Output) -> Self {
+        let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap_or_default();
+        let ran = Ran { audit: read("audit.jsonl"), log: read("log"), output };
+        for (place, text) in [
+            ("stdout", ran.stdout()),
+            ("stderr", ran.stderr()),
+            ("audit", ran.audit.clone()),
+            ("log", ran.log.clone()),
+        ] {
+            assert!(!text.contains(secret), "the secret is in {place}:\n{text}");
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+        ran
+    }
+
     pub(crate) fn stdout(&self) -> String {
         String::from_utf8_lossy(&self.output.stdout).into_owned()
     }

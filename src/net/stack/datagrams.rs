@@ -113,7 +113,13 @@ impl Stack {
     }
 
     pub(in crate::net) fn accept_association(&mut self, id: AssociationId) {
-        if let Some(evicted) = self.associations.accept(id) {
+        let evicted = self.associations.accept(id);
+        self.evict(evicted);
+    }
+
+    /// Ends the association that had to go for another.
+    pub(super) fn evict(&mut self, evicted: Option<Ended>) {
+        if let Some(evicted) = evicted {
             self.stats.associations_evicted += 1;
             self.bury_association(evicted);
         }

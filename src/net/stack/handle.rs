@@ -126,6 +126,8 @@ impl Stack {
                 flow.phase = Phase::Refused(*syn);
                 self.mark(id);
             }
+            // No RST: an answer that still comes is one of no flow, and is reset. RFC 9293 §3.10.5.
+            (Phase::Open(_), _) if flow.is_connecting() => self.end(id, End::Reset),
             (Phase::Open(_), Intent::Send) => {
                 flow.intent = Intent::Abort;
                 self.mark(id);

@@ -32,9 +32,11 @@ impl Stack {
         };
         let Some(id) = self.table.find(&key) else { return self.stray(packet, &segment, key, now) };
         let Some(flow) = self.table.get_mut(id) else { return Err(Drop::Stray) };
+        let connecting = flow.is_connecting();
         match &mut flow.phase {
+            Phase::Open(_) if connecting => self.answered(link, (id, now), packet, &segment),
             Phase::Open(_) => {
-                self.feed(link, id, packet, now);
+                self.feed(link, id, packet.bytes, now);
                 self.fed(id, &segment);
                 Ok(())
             }
@@ -56,18 +58,18 @@ impl Stack {
         }
     }
 
-    /// Gives a segment to the socket of its flow.
-    fn feed<L: Link>(&mut self, link: &mut L, id: FlowId, packet: &Packet<'_>, now: Instant) {
+    /// Gives an IP packet to the socket of its flow.
+    pub(super) fn feed<L: Link>(&mut self, link: &mut L, id: FlowId, packet: &[u8], now: Instant) {
         let Self { table, interface, egress, stats, .. } = self;
         let Some(flow) = table.get_mut(id) else { return };
         let Phase::Open(rings) = &mut flow.phase else { return };
         let (mss, sent) = (flow.mss, &mut flow.sent);
-        let mut wire = Wire { link, egress, stats, ingress: Some(packet.bytes), mss, sent };
+        let mut wire = Wire { link, egress, stats, ingress: Some(packet), mss, sent };
         interface.poll_ingress_single(now, &mut wire, &mut rings.set);
     }
 
     /// Wakes whom a segment concerns, and has its flow served; a reset ends it at once.
-    fn fed(&mut self, id: FlowId, segment: &Segment) {
+    pub(super) fn fed(&mut self, id: FlowId, segment: &Segment) {
         let Some(flow) = self.table.get_mut(id) else { return };
         let Phase::Open(rings) = &mut flow.phase else { return };
         if segment.flags.rst() && matches!(rings.socket().state(), State::Closed | State::Listen) {
@@ -167,7 +169,7 @@ impl Stack {
     }
 
     /// Writes the answer RFC 9293 §3.10.7.1 gives to a segment of no connection.
-    fn reset(&mut self, packet: &Packet<'_>, segment: &Segment) {
+    pub(super) fn reset(&mut self, packet: &Packet<'_>, segment: &Segment) {
         let (sequence, acknowledgment, flags) = if segment.flags.ack() {
             (segment.acknowledgment, 0, Flags::RST)
         } else {

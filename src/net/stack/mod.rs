@@ -12,6 +12,7 @@
 //! or counted.
 #![warn(clippy::indexing_slicing)]
 
+mod connect;
 mod datagrams;
 mod handle;
 mod ingress;
@@ -27,6 +28,7 @@ use smoltcp::iface::Interface;
 use smoltcp::time::Instant;
 use smoltcp::wire::HardwareAddress;
 
+use self::connect::Connections;
 use super::allowance::Allowance;
 use super::config::Config;
 use super::counters::{Drop, Stats};
@@ -71,6 +73,7 @@ pub(super) struct Stack {
     scratch: Vec<u8>,
     stats: Stats,
     half_open: usize,
+    connections: Connections,
     /// The link has ended.
     over: bool,
 }
@@ -131,6 +134,7 @@ impl Stack {
             scratch: Vec::new(),
             stats: Stats::default(),
             half_open: 0,
+            connections: Connections::new(config.seed),
             over: false,
             config,
         }
@@ -267,6 +271,7 @@ impl Stack {
         Stats {
             flows: count(self.table.len()),
             half_open: count(self.half_open),
+            connections: count(self.connections.len()),
             tombstones: count(self.tombstones.len()),
             associations: count(self.associations.len()),
             fragment_sets: count(self.fragments.len()),

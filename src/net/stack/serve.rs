@@ -7,7 +7,7 @@ use smoltcp::time::{Duration, Instant};
 use super::Stack;
 use super::ingress::family;
 use crate::link::Link;
-use crate::net::egress::{Egress, Wire};
+use crate::net::egress::Wire;
 use crate::net::emit::{self, Bare};
 use crate::net::frame::{ETHERNET, Flags};
 use crate::net::syn::Syn;
@@ -53,9 +53,7 @@ impl Stack {
             self.refuse_now(link, id, &syn);
             return;
         };
-        // Where the link cuts segments, smoltcp is to think that the guest takes the largest there are.
-        let mss = Egress::mss(self.egress.device_mtu(), family(guest));
-        let mss = if self.egress.device_mtu() == self.egress.mtu() { flow.mss } else { mss };
+        let mss = self.egress.device_mss(flow.mss, family(guest));
         emit::syn(&mut self.scratch, &self.egress.ends, (guest, key.destination), &syn, mss);
         let packet = self.scratch.get(ETHERNET..);
         let Self { table, interface, egress, stats, .. } = self;
@@ -200,8 +198,9 @@ impl Stack {
     }
 
     pub(super) fn remove(&mut self, id: FlowId) {
-        if self.table.remove(id).is_some() {
+        if let Some(flow) = self.table.remove(id) {
             self.stats.flows_closed += 1;
+            self.connections.forget(flow.opener);
         }
     }
 

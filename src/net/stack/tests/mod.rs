@@ -1,5 +1,6 @@
 //! The core without a runtime: a link that records, frames by hand, and time that is a number.
 
+mod connect;
 mod datagrams;
 mod hostile;
 mod offload;
@@ -134,6 +135,7 @@ impl Bed {
             source_port: port,
             destination_port: 443,
             sequence,
+            acknowledgment: None,
             window: u16::MAX,
             mss,
             scale: Some(7),
