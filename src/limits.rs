@@ -34,6 +34,9 @@ pub struct Limits {
     pub drain: Duration,
     /// Datagrams queued at once toward the DNS service, and replies toward the guest.
     pub datagrams: usize,
+    /// How long the guest's DHCP lease lasts; it is the same address for ever, so only as often as that is the guest
+    /// heard of. Whole seconds.
+    pub dhcp_lease: Duration,
 
     /// Bytes looked at to tell a protocol; a ClientHello may be split and large.
     pub sniff_bytes: usize,
@@ -137,6 +140,7 @@ impl Default for Limits {
             bytes_per_turn: 256 << 10,
             drain: Duration::from_secs(30),
             datagrams: 64,
+            dhcp_lease: Duration::from_secs(24 * 3600),
 
             sniff_bytes: 16 << 10,
             sniff: Duration::from_secs(5),

@@ -8,6 +8,7 @@ mod lossy;
 
 mod net {
     mod bed;
+    mod dhcp;
     mod ends;
     mod frames;
     mod segments;

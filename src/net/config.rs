@@ -98,7 +98,7 @@ impl Config {
         !group && !addr.is_unspecified() && addr != self.guest(addr)
     }
 
-    fn mask_v4(&self) -> Ipv4Addr {
+    pub(super) fn mask_v4(&self) -> Ipv4Addr {
         let host = 32_u32.saturating_sub(self.v4_prefix.into());
         Ipv4Addr::from(u32::MAX.checked_shl(host).unwrap_or(0))
     }

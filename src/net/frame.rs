@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::checksum;
 use super::counters::Drop;
+use super::dhcp;
 
 /// Length of an Ethernet header without a VLAN tag, octets.
 pub(super) const ETHERNET: usize = 14;
@@ -148,11 +149,17 @@ fn ipv4<'a>(body: &'a [u8], ends: &Ends) -> Result<Packet<'a>, Drop> {
         return Err(Drop::Checksum);
     }
     let source = Ipv4Addr::new(s0, s1, s2, s3);
-    if source != ends.guest_v4 {
+    // All but "reserved" and "don't fragment": more fragments, or an offset. RFC 791 §3.1.
+    let fragment = u16::from_be_bytes([f0, f1]) & 0x3fff != 0;
+    // A client without an address asks for one.
+    let dhcp = source.is_unspecified()
+        && protocol == PROTOCOL_UDP
+        && !fragment
+        && payload.first_chunk().is_some_and(|ports| dhcp::is_request(*ports));
+    if source != ends.guest_v4 && !dhcp {
         return Err(Drop::SourceIp);
     }
-    // All but "reserved" and "don't fragment": more fragments, or an offset. RFC 791 §3.1.
-    if u16::from_be_bytes([f0, f1]) & 0x3fff != 0 {
+    if fragment {
         return Err(Drop::Fragment);
     }
     let destination = IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3));

@@ -13,6 +13,7 @@ mod arrivals;
 mod checksum;
 mod config;
 mod counters;
+mod dhcp;
 mod driver;
 mod egress;
 mod emit;

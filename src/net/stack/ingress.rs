@@ -8,6 +8,7 @@ use smoltcp::time::Instant;
 use super::{Event, Payload, Stack};
 use crate::link::{Family, Link};
 use crate::net::counters::Drop;
+use crate::net::dhcp::{self, Lease};
 use crate::net::egress::{Egress, Wire};
 use crate::net::emit::{self, Bare};
 use crate::net::frame::{self, Flags, Packet, Segment};
@@ -155,6 +156,12 @@ impl Stack {
             octets: datagram.payload.to_vec(),
         }));
         Ok(())
+    }
+
+    pub(super) fn dhcp(&mut self, packet: &Packet<'_>) -> Result<(), Drop> {
+        let datagram = frame::udp(packet, self.checksums)?;
+        let mtu = u16::try_from(self.egress.mtu()).unwrap_or(u16::MAX);
+        dhcp::answer(&mut self.scratch, &Lease { config: &self.config, mtu }, packet, &datagram)
     }
 
     fn arrive(&mut self, event: Event) {

@@ -28,6 +28,7 @@ use smoltcp::wire::HardwareAddress;
 
 use super::config::Config;
 use super::counters::{Drop, Stats};
+use super::dhcp;
 use super::egress::{Egress, Sent, Wire};
 use super::frame::{
     self, Checksums, Inbound, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, Packet,
@@ -143,6 +144,9 @@ impl Stack {
         let icmp = if packet.source.is_ipv4() { PROTOCOL_ICMP } else { PROTOCOL_ICMPV6 };
         if packet.protocol == icmp {
             return gateway::icmp(&mut self.scratch, &self.config, packet);
+        }
+        if dhcp::owns(packet) {
+            return self.dhcp(packet);
         }
         if !self.config.is_host(packet.destination) {
             return Err(Drop::DestinationIp);
