@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::checksum;
+use super::config::network_v6;
 use super::counters::Drop;
 use super::dhcp;
 
@@ -41,6 +42,16 @@ pub(super) struct Ends {
     pub(super) gateway_mac: [u8; 6],
     pub(super) guest_v4: Ipv4Addr,
     pub(super) guest_v6: Ipv6Addr,
+    pub(super) gateway_v6: Ipv6Addr,
+}
+
+impl Ends {
+    /// Whether an IPv6 address is the guest's: it picks those of its /64 itself, but neither the gateway's nor the
+    /// first, which is any router's; RFC 4862, RFC 4291 §2.6.1.
+    fn is_guest_v6(&self, addr: Ipv6Addr) -> bool {
+        let network = network_v6(self.guest_v6);
+        network_v6(addr) == network && addr != network && addr != self.gateway_v6
+    }
 }
 
 /// Whether the checksums of TCP, UDP and ICMP are ours to verify.
@@ -180,7 +191,7 @@ fn ipv6<'a>(body: &'a [u8], ends: &Ends) -> Result<Packet<'a>, Drop> {
     let source = Ipv6Addr::from(*source);
     // A host speaks NDP from its link-local address too, and from none while it checks its own for duplicates.
     let ndp = protocol == PROTOCOL_ICMPV6 && (source.is_unicast_link_local() || source.is_unspecified());
-    if source != ends.guest_v6 && !ndp {
+    if !ends.is_guest_v6(source) && !ndp {
         return Err(Drop::SourceIp);
     }
     match protocol {

@@ -20,6 +20,7 @@ mod emit;
 mod frame;
 mod gateway;
 mod rings;
+mod router;
 mod stack;
 mod stream;
 mod syn;
@@ -30,6 +31,7 @@ mod tombstone;
 
 pub use arrivals::{Arrival, Arrivals, Datagram, Incoming};
 pub use config::Config;
+pub(crate) use config::PREFIX_V6;
 pub use counters::{Dropped, Stats};
 pub use driver::{Counters, Driver, start};
 pub use stream::TcpStream;

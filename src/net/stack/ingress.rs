@@ -31,6 +31,7 @@ impl Stack {
     ) -> Result<(), Drop> {
         let segment = frame::tcp(packet, self.checksums)?;
         let key = Key {
+            guest: packet.source,
             guest_port: segment.source_port,
             destination: packet.destination,
             port: segment.destination_port,
@@ -160,8 +161,8 @@ impl Stack {
 
     pub(super) fn dhcp(&mut self, packet: &Packet<'_>) -> Result<(), Drop> {
         let datagram = frame::udp(packet, self.checksums)?;
-        let mtu = u16::try_from(self.egress.mtu()).unwrap_or(u16::MAX);
-        dhcp::answer(&mut self.scratch, &Lease { config: &self.config, mtu }, packet, &datagram)
+        let lease = Lease { config: &self.config, mtu: self.egress.mtu_field() };
+        dhcp::answer(&mut self.scratch, &lease, packet, &datagram)
     }
 
     fn arrive(&mut self, event: Event) {
