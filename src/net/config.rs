@@ -10,6 +10,9 @@ use crate::limits::Limits;
 /// Prefix length of the guest's IPv6 link: what a guest needs that makes its address itself; RFC 4291 §2.5.1.
 pub(crate) const PREFIX_V6: u8 = 64;
 
+/// The usual IP MTU of an Ethernet link, octets; RFC 894, RFC 2464 §2.
+pub(super) const MTU: u16 = 1_500;
+
 /// How one sandbox's network is laid out.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -27,6 +30,8 @@ pub struct Config {
     pub guest_v6: Ipv6Addr,
     /// The gateway's IPv6 address.
     pub gateway_v6: Ipv6Addr,
+    /// The IP MTU the guest's interface is to have, octets; the link is made with it.
+    pub mtu: u16,
     /// The bounds of the sandbox.
     pub limits: Arc<Limits>,
     /// What initial sequence numbers are drawn from.
@@ -34,7 +39,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The network of a sandbox slot: a /30 of 172.16.0.0/12 and a /64 of a ULA /48, the gateway first and the
+    /// The network of a slot of the default pools, as [`Addressing`](super::Addressing) makes it: a /30 of 172.16.0.0/12 and a /64 of a ULA /48, the gateway first and the
     /// guest second in each, and locally administered MAC addresses that carry the slot.
     #[must_use]
     pub fn for_slot(slot: u16) -> Self {
@@ -52,6 +57,7 @@ impl Config {
             v4_prefix: 30,
             guest_v6: Ipv6Addr::new(a, b, c, slot, 0, 0, 0, 2),
             gateway_v6: Ipv6Addr::new(a, b, c, slot, 0, 0, 0, 1),
+            mtu: MTU,
             limits: Arc::new(Limits::default()),
             // Keyed by the operating system; nothing is hashed.
             seed: RandomState::new().build_hasher().finish(),

@@ -9,6 +9,7 @@
 //! does not grow with the number of flows.
 #![warn(clippy::indexing_slicing)]
 
+mod addressing;
 mod arrivals;
 mod checksum;
 mod config;
@@ -29,6 +30,7 @@ mod tcp;
 mod timers;
 mod tombstone;
 
+pub use addressing::{Addressing, AddressingError, Cidr, CidrError, Mac, MacError};
 pub use arrivals::{Arrival, Arrivals, Datagram, Incoming};
 pub use config::Config;
 pub(crate) use config::PREFIX_V6;
