@@ -203,6 +203,11 @@ fn a_lease_is_renewed_at_the_gateway_and_given_back() {
         guest.sh(&format!("kill -USR1 $(pgrep -P {})", client.child.id()));
         client.until(|line| line.starts_with("renew 172.16.0.2/30 "));
         assert_eq!(guest.stats().dropped.dhcp, before.dropped.dhcp);
+        guest.sh(&format!("kill -USR2 $(pgrep -P {})", client.child.id()));
+        client.until(|line| line.starts_with("deconfig"));
+        // What is answered was read after the release.
+        guest.sh("busybox ping -c 1 -W 5 172.16.0.1");
+        assert_eq!(guest.stats().dropped.dhcp, before.dropped.dhcp + 1, "one release");
         guest.end();
     });
 }
