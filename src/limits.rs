@@ -72,6 +72,12 @@ pub struct Limits {
     pub refusals_told: usize,
     /// The stretch of time that [`Limits::refusals_told`] is for.
     pub refusals_window: Duration,
+    /// How long the guest's DHCP lease lasts; it is the same address for ever, so only as often as that is the guest
+    /// heard of. Whole seconds.
+    pub dhcp_lease: Duration,
+    /// How often a guest that configures IPv6 itself hears of its router unasked; between 4 s and 1,800 s. It believes
+    /// in the router for three times as long.
+    pub router_interval: Duration,
 
     /// Bytes looked at to tell a protocol; a ClientHello may be split and large.
     pub sniff_bytes: usize,
@@ -197,6 +203,8 @@ impl Default for Limits {
             udp_idle: Duration::from_secs(60),
             refusals_told: 64,
             refusals_window: Duration::from_secs(1),
+            dhcp_lease: Duration::from_secs(24 * 3600),
+            router_interval: Duration::from_secs(600),
 
             sniff_bytes: 16 << 10,
             sniff: Duration::from_secs(5),

@@ -11,11 +11,14 @@ mod pieces;
 mod net {
     mod bed;
     mod echo;
+    mod dhcp;
     mod ends;
     mod fragments;
     mod frames;
     mod into;
     mod into_udp;
+    mod headers;
+    mod router;
     mod segments;
     mod streams;
     mod udp;

@@ -72,6 +72,8 @@ pub struct Stats {
 pub struct Dropped {
     /// Shorter than the headers they claim.
     pub runt: u64,
+    /// Longer than the guest's MTU, where the link cuts no segments.
+    pub jumbo: u64,
     /// Tagged with a VLAN.
     pub vlan: u64,
     /// Neither ARP nor IP.
@@ -101,6 +103,8 @@ pub struct Dropped {
     pub queue: u64,
     /// A TCP segment of no flow.
     pub stray: u64,
+    /// DHCP that is malformed, another server's, or expects no answer.
+    pub dhcp: u64,
     /// A datagram over a bound of `Limits`, or with nobody to take it.
     pub datagram: u64,
     /// A frame toward the guest that the link refused for good, or that does not fit.
@@ -111,6 +115,7 @@ pub struct Dropped {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Drop {
     Runt,
+    Jumbo,
     Vlan,
     EtherType,
     SourceMac,
@@ -125,6 +130,7 @@ pub(super) enum Drop {
     Udp,
     Queue,
     Stray,
+    Dhcp,
     Datagram,
     Egress,
 }
@@ -137,6 +143,7 @@ impl Dropped {
     pub(super) fn add(&mut self, reason: Drop, frames: usize) {
         let counter = match reason {
             Drop::Runt => &mut self.runt,
+            Drop::Jumbo => &mut self.jumbo,
             Drop::Vlan => &mut self.vlan,
             Drop::EtherType => &mut self.ether_type,
             Drop::SourceMac => &mut self.source_mac,
@@ -151,6 +158,7 @@ impl Dropped {
             Drop::Udp => &mut self.udp,
             Drop::Queue => &mut self.queue,
             Drop::Stray => &mut self.stray,
+            Drop::Dhcp => &mut self.dhcp,
             Drop::Datagram => &mut self.datagram,
             Drop::Egress => &mut self.egress,
         };

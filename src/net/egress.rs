@@ -48,12 +48,22 @@ impl Egress {
         self.mtu
     }
 
+    /// The IP MTU of the guest as a field of 16 bits has it.
+    pub(super) fn mtu_field(&self) -> u16 {
+        u16::try_from(self.mtu).unwrap_or(u16::MAX)
+    }
+
     /// The IP MTU smoltcp works with, octets.
     pub(super) fn device_mtu(&self) -> usize {
         match self.offload {
             Offload::None => self.mtu,
             Offload::Vnet => MTU_OFFLOAD,
         }
+    }
+
+    /// Whether a frame of the guest is longer than its link carries.
+    pub(super) fn is_jumbo(&self, frame: &[u8]) -> bool {
+        frame.len() > ETHERNET + self.device_mtu()
     }
 
     /// The MSS that fits an MTU; RFC 6691.

@@ -56,6 +56,7 @@ struct Set {
 /// What fragments of one packet have in common; RFC 791 §3.2, RFC 8200 §4.5.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Name {
+    source: IpAddr,
     destination: IpAddr,
     identification: u32,
     /// Part of the name in IPv4 only.
@@ -163,6 +164,7 @@ impl Fragments {
     /// Where the set of a fragment is; a new one takes the place of the oldest where there are too many.
     fn find(&mut self, fragment: &Fragment<'_>, now: Instant) -> Option<usize> {
         let name = Name {
+            source: fragment.source,
             destination: fragment.destination,
             identification: fragment.identification,
             protocol: fragment.destination.is_ipv4().then_some(fragment.protocol),

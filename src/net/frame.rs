@@ -6,7 +6,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::checksum;
+use super::config::network_v6;
 use super::counters::Drop;
+use super::dhcp;
 
 /// Length of an Ethernet header without a VLAN tag, octets.
 pub(super) const ETHERNET: usize = 14;
@@ -30,7 +32,8 @@ pub(super) const PROTOCOL_TCP: u8 = 6;
 pub(super) const PROTOCOL_UDP: u8 = 17;
 pub(super) const PROTOCOL_ICMPV6: u8 = 58;
 /// IPv6 extension headers a guest may send; none of them is followed. RFC 8200 §4.
-const EXTENSION_HEADERS: [u8; 4] = [0, 43, 51, 60];
+const EXTENSION_HEADERS: [u8; 4] = [HOP_BY_HOP, 43, 51, 60];
+const HOP_BY_HOP: u8 = 0;
 pub(super) const FRAGMENT_HEADER: u8 = 44;
 
 /// Who may be on the two ends of the cable.
@@ -40,6 +43,16 @@ pub(super) struct Ends {
     pub(super) gateway_mac: [u8; 6],
     pub(super) guest_v4: Ipv4Addr,
     pub(super) guest_v6: Ipv6Addr,
+    pub(super) gateway_v6: Ipv6Addr,
+}
+
+impl Ends {
+    /// Whether an IPv6 address is the guest's: it picks those of its /64 itself, but neither the gateway's nor the
+    /// first, which is any router's; RFC 4862, RFC 4291 §2.6.1.
+    fn is_guest_v6(&self, addr: Ipv6Addr) -> bool {
+        let network = network_v6(self.guest_v6);
+        network_v6(addr) == network && addr != network && addr != self.gateway_v6
+    }
 }
 
 /// Whether the checksums of TCP, UDP and ICMP are ours to verify.
@@ -81,6 +94,7 @@ pub(super) struct Packet<'a> {
 /// A part of an IP packet whose source is the guest.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fragment<'a> {
+    pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
     pub(super) identification: u32,
     /// What the packet carries; in IPv6 only the first fragment's word counts.
@@ -165,7 +179,14 @@ fn ipv4<'a>(body: &'a [u8], ends: &Ends) -> Result<Inbound<'a>, Drop> {
         return Err(Drop::Checksum);
     }
     let source = Ipv4Addr::new(s0, s1, s2, s3);
-    if source != ends.guest_v4 {
+    // All but "reserved" and "don't fragment": more fragments, or an offset. RFC 791 §3.1.
+    let fragment = u16::from_be_bytes([f0, f1]) & 0x3fff != 0;
+    // A client without an address asks for one.
+    let dhcp = source.is_unspecified()
+        && protocol == PROTOCOL_UDP
+        && !fragment
+        && payload.first_chunk().is_some_and(|ports| dhcp::is_request(*ports));
+    if source != ends.guest_v4 && !dhcp {
         return Err(Drop::SourceIp);
     }
     let destination = IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3));
@@ -173,6 +194,7 @@ fn ipv4<'a>(body: &'a [u8], ends: &Ends) -> Result<Inbound<'a>, Drop> {
     let flags = u16::from_be_bytes([f0, f1]);
     if flags & 0x3fff != 0 {
         return Ok(Inbound::Fragment(Fragment {
+            source: IpAddr::V4(source),
             destination,
             identification: u16::from_be_bytes([i0, i1]).into(),
             protocol,
@@ -197,16 +219,18 @@ fn ipv6<'a>(body: &'a [u8], ends: &Ends) -> Result<Inbound<'a>, Drop> {
     let payload = rest.get(..len).ok_or(Drop::Malformed)?;
     let bytes = body.get(..IPV6 + len).ok_or(Drop::Malformed)?;
     let source = Ipv6Addr::from(*source);
-    // A host speaks NDP from its link-local address too, and from none while it checks its own for duplicates.
-    let ndp = protocol == PROTOCOL_ICMPV6 && (source.is_unicast_link_local() || source.is_unspecified());
-    if source != ends.guest_v6 && !ndp {
+    // A host speaks NDP from its link-local address too, and from none while it checks its own for duplicates. What it
+    // says there behind a hop-by-hop header is that it joins a group (MLD): dropped below, but not forged.
+    let ndp = [PROTOCOL_ICMPV6, HOP_BY_HOP].contains(&protocol)
+        && (source.is_unicast_link_local() || source.is_unspecified());
+    if !ends.is_guest_v6(source) && !ndp {
         return Err(Drop::SourceIp);
     }
     let destination = IpAddr::V6(Ipv6Addr::from(*destination));
     match protocol {
         FRAGMENT_HEADER => {
             let header = body.get(..IPV6).ok_or(Drop::Malformed)?;
-            fragment_v6(header, destination, payload).map(Inbound::Fragment)
+            fragment_v6(header, (IpAddr::V6(source), destination), payload).map(Inbound::Fragment)
         }
         extension if EXTENSION_HEADERS.contains(&extension) => Err(Drop::IpOptions),
         _ => {
@@ -217,7 +241,11 @@ fn ipv6<'a>(body: &'a [u8], ends: &Ends) -> Result<Inbound<'a>, Drop> {
 }
 
 /// Parses an IPv6 fragment header; RFC 8200 §4.5.
-fn fragment_v6<'a>(header: &'a [u8], destination: IpAddr, body: &'a [u8]) -> Result<Fragment<'a>, Drop> {
+fn fragment_v6<'a>(
+    header: &'a [u8],
+    (source, destination): (IpAddr, IpAddr),
+    body: &'a [u8],
+) -> Result<Fragment<'a>, Drop> {
     let (head, payload) = body.split_first_chunk::<8>().ok_or(Drop::Malformed)?;
     let [protocol, _, f0, f1, i0, i1, i2, i3] = *head;
     let flags = u16::from_be_bytes([f0, f1]);
@@ -225,6 +253,7 @@ fn fragment_v6<'a>(header: &'a [u8], destination: IpAddr, body: &'a [u8]) -> Res
         return Err(Drop::IpOptions);
     }
     Ok(Fragment {
+        source,
         destination,
         identification: u32::from_be_bytes([i0, i1, i2, i3]),
         protocol,

@@ -10,6 +10,7 @@
 //! does not grow with the number of flows.
 #![warn(clippy::indexing_slicing)]
 
+mod addressing;
 mod allowance;
 mod arrivals;
 mod association;
@@ -18,6 +19,7 @@ mod checksum;
 mod config;
 mod counters;
 mod cut;
+mod dhcp;
 mod driver;
 mod egress;
 mod emit;
@@ -27,6 +29,7 @@ mod gateway;
 mod guest;
 mod outbox;
 mod rings;
+mod router;
 mod stack;
 mod stream;
 mod syn;
@@ -36,9 +39,11 @@ mod timers;
 mod tombstone;
 mod udp;
 
+pub use addressing::{Addressing, AddressingError, Cidr, CidrError, Mac, MacError};
 pub use arrivals::{Arrival, Arrivals, Datagram, Incoming};
 pub use association::{Association, NewAssociation};
 pub use config::Config;
+pub(crate) use config::PREFIX_V6;
 pub use counters::{Dropped, Stats};
 pub use driver::{Counters, Driver, start};
 pub use gateway::Unreachable;

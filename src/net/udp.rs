@@ -26,10 +26,11 @@ pub enum Carried {
     Echo,
 }
 
-/// The two ends of an association; the guest's own address is given by the family.
+/// The two ends of an association. The guest has many IPv6 addresses.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Key {
     pub(super) carried: Carried,
+    pub(super) guest: IpAddr,
     /// The guest's port, or the identifier of its echo requests.
     pub(super) guest_port: u16,
     pub(super) destination: IpAddr,

@@ -79,8 +79,7 @@ impl Stack {
         }
         let key = self.free_key(family, guest_port).ok_or(io::ErrorKind::AddrNotAvailable)?;
         let mut rings = self.pool.take();
-        let guest = self.config.guest(key.destination);
-        let (to, from) = ((guest, guest_port), (key.destination, key.port));
+        let (to, from) = ((key.guest, guest_port), (key.destination, key.port));
         if rings.socket_mut().connect(self.interface.context(), to, from).is_err() {
             self.pool.give_back(rings);
             return Err(io::ErrorKind::InvalidInput.into());
@@ -97,7 +96,8 @@ impl Stack {
     /// The next key that no flow has and, where possible, none had lately.
     fn free_key(&mut self, family: Family, guest_port: u16) -> Option<Key> {
         let destination = self.config.gateway(family);
-        let key = |port| Key { guest_port, destination, port };
+        let guest = self.config.guest(destination);
+        let key = |port| Key { guest, guest_port, destination, port };
         let mut ports = self.connections.ports();
         let is_free = |port: &u16| self.table.find(&key(*port)).is_none();
         let is_fresh = |port: &u16| is_free(port) && !self.tombstones.has(&key(*port));
@@ -118,7 +118,8 @@ impl Stack {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let destination = self.config.gateway(family);
-        let key = |port| udp::Key { carried: Carried::Udp, guest_port, destination, port };
+        let guest = self.config.guest(destination);
+        let key = |port| udp::Key { carried: Carried::Udp, guest, guest_port, destination, port };
         let port = self.connections.ports().find(|port| !self.associations.has(&key(*port)));
         let port = port.ok_or(io::ErrorKind::AddrNotAvailable)?;
         self.connections.took(port);

@@ -34,6 +34,7 @@ impl Stack {
         }
         let key = Key {
             carried: Carried::Udp,
+            guest: packet.source,
             guest_port: datagram.source_port,
             destination: packet.destination,
             port: datagram.destination_port,
@@ -49,6 +50,7 @@ impl Stack {
         };
         let key = Key {
             carried: Carried::Echo,
+            guest: packet.source,
             guest_port: message.identifier(),
             destination: packet.destination,
             port: 0,
@@ -107,8 +109,7 @@ impl Stack {
 
     /// The guest's end and the far end of an association.
     pub(in crate::net) fn association_ends(&self, id: AssociationId) -> (SocketAddr, SocketAddr) {
-        let Key { guest_port, destination, port, .. } = id.key;
-        let guest = self.config.guest(destination);
+        let Key { guest, guest_port, destination, port, .. } = id.key;
         (SocketAddr::new(guest, guest_port), SocketAddr::new(destination, port))
     }
 
@@ -175,7 +176,7 @@ impl Stack {
         }
         let bytes = self.associations.quote(id).unwrap_or_default();
         let destination = id.key.destination;
-        let quoted = Quoted { source: self.config.guest(destination), destination, bytes };
+        let quoted = Quoted { source: id.key.guest, destination, bytes };
         let mut frame = self.egress.outbox.buffer(ETHERNET + self.egress.mtu());
         gateway::error(&mut frame, &self.config, quoted, problem);
         self.queue(frame);
@@ -254,7 +255,7 @@ impl Stack {
         true
     }
 
-    fn queue(&mut self, frame: Vec<u8>) -> bool {
+    pub(super) fn queue(&mut self, frame: Vec<u8>) -> bool {
         if self.over || !self.egress.outbox.has_room(1, frame.len()) {
             return self.lose();
         }

@@ -32,6 +32,7 @@ use self::connect::Connections;
 use super::allowance::Allowance;
 use super::config::Config;
 use super::counters::{Drop, Stats};
+use super::dhcp;
 use super::egress::{Egress, Sent, Wire};
 use super::fragments::{Fragments, Put};
 use super::frame::{
@@ -40,6 +41,7 @@ use super::frame::{
 };
 use super::gateway::{self, Unreachable};
 use super::rings::Pool;
+use super::router::{self, Router};
 use super::table::{FlowId, Table};
 use super::timers::{Surfaced, Timers};
 use super::tombstone::Tombstones;
@@ -58,6 +60,7 @@ pub(super) struct Stack {
     table: Table,
     tombstones: Tombstones,
     timers: Timers,
+    router: Router,
     pool: Pool,
     /// Flows to serve, in order.
     dirty: VecDeque<FlowId>,
@@ -123,6 +126,7 @@ impl Stack {
             table: Table::default(),
             tombstones: Tombstones::new(limits.tombstones, limits.time_wait.into()),
             timers: Timers::default(),
+            router: Router::default(),
             pool: Pool::new(limits),
             dirty: VecDeque::new(),
             arrivals: Queue::default(),
@@ -147,6 +151,7 @@ impl Stack {
         self.stats.bytes_in += u64::try_from(frame.len()).unwrap_or(u64::MAX);
         self.scratch.clear();
         let result = match frame::parse(frame, &self.egress.ends) {
+            Ok(_) if self.egress.is_jumbo(frame) => Err(Drop::Jumbo),
             Ok(Inbound::Ip(packet)) => self.packet(link, &packet, now),
             Ok(Inbound::Fragment(fragment)) => self.fragment(link, &fragment, now),
             Ok(Inbound::Arp(arp)) => gateway::arp(&mut self.scratch, &self.config, &arp),
@@ -166,7 +171,14 @@ impl Stack {
     fn packet<L: Link>(&mut self, link: &mut L, packet: &Packet<'_>, now: Instant) -> Result<(), Drop> {
         let icmp = if packet.source.is_ipv4() { PROTOCOL_ICMP } else { PROTOCOL_ICMPV6 };
         if packet.protocol == icmp {
+            self.router.hear(packet, &self.config, now);
+            if router::owns(packet) {
+                return router::solicited(&mut self.scratch, &self.config, self.egress.mtu_field(), packet);
+            }
             return self.icmp(packet);
+        }
+        if dhcp::owns(packet) {
+            return self.dhcp(packet);
         }
         if !self.config.is_host(packet.destination) {
             return Err(Drop::DestinationIp);
@@ -192,7 +204,7 @@ impl Stack {
             Put::Spoilt => Err(Drop::Fragment),
             Put::Whole(protocol, bytes) => {
                 self.stats.reassembled += 1;
-                let source = self.config.guest(destination);
+                let source = part.source;
                 let payload = bytes.get(part.header.len()..).unwrap_or_default();
                 // NDP must not come in fragments, RFC 6980 §5, and does not pass with this hop limit.
                 let hop_limit = 0;
@@ -204,10 +216,11 @@ impl Stack {
         }
     }
 
-    /// Marks the flows whose timers are due, and forgets fragments.
+    /// Marks the flows whose timers are due, forgets fragments, and tells the guest of its router when it is time.
     pub(super) fn expire(&mut self, now: Instant) {
         self.fragments.expire(now);
         self.icmp_errors.refill(now);
+        self.advertise(now);
         for _ in 0..TIMERS_PER_TURN {
             let Some(entry) = self.timers.pop(now) else { break };
             let (_, id) = entry;
@@ -221,6 +234,15 @@ impl Stack {
         self.timers.sweep(table.len(), |at, id| {
             table.get(id).is_some_and(|flow| Timers::is_armed_at(&flow.timer, at))
         });
+    }
+
+    fn advertise(&mut self, now: Instant) {
+        if !self.router.due(&self.config, now) {
+            return;
+        }
+        let mut frame = self.egress.outbox.buffer(ETHERNET + self.egress.mtu());
+        router::unsolicited(&mut frame, &self.config, self.egress.mtu_field());
+        self.queue(frame);
     }
 
     /// Hands over what is held, then serves each flow that is marked once.
@@ -254,7 +276,8 @@ impl Stack {
 
     /// The earliest time a timer may be due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.timers.earliest().into_iter().chain(self.fragments.deadline()).min()
+        let others = self.fragments.deadline().into_iter().chain(self.router.deadline());
+        self.timers.earliest().into_iter().chain(others).min()
     }
 
     /// Swaps the tasks to wake for an empty list.

@@ -200,7 +200,7 @@ fn ports_follow_each_other_and_those_in_use_or_used_lately_are_passed_over() {
     assert_eq!(at, u16::MAX);
     assert_eq!(port(&mut bed).1, 32_769, "the first is in use");
     let numbers = crate::net::tombstone::Numbers { send_next: 1, receive_next: 1 };
-    let key = Key { guest_port: PORT, destination: bed.to, port: 32_770 };
+    let key = Key { guest: bed.guest(), guest_port: PORT, destination: bed.to, port: 32_770 };
     bed.stack.tombstones.insert(key, numbers, bed.now);
     assert_eq!(port(&mut bed).1, 32_771);
     bed.stack.release(last);
