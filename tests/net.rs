@@ -5,6 +5,8 @@
 mod guest;
 #[path = "support/lossy.rs"]
 mod lossy;
+#[path = "support/pieces.rs"]
+mod pieces;
 
 mod net {
     mod bed;

@@ -9,6 +9,7 @@ use super::run;
 use super::udp::read;
 use super::wire::{Bed, far};
 use crate::guest::packet;
+use crate::pieces;
 
 const HOSTS: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
 
@@ -108,7 +109,7 @@ fn large_echo_to_the_gateway_comes_back_in_fragments() {
             let request = echo(bed.guest(gateway), gateway, REQUEST, 5, &payload);
             let len = request.len() - if gateway.is_ipv4() { 20 } else { 40 };
             for start in (0..len).step_by(1_448) {
-                let part = packet::fragment(&request, start..(start + 1_448).min(len), 1);
+                let part = pieces::fragment(&request, start..(start + 1_448).min(len), 1);
                 let frame = bed.frame(&part);
                 bed.send(&frame);
             }
@@ -120,7 +121,7 @@ fn large_echo_to_the_gateway_comes_back_in_fragments() {
             assert_eq!(parts.len(), 3);
             let whole = echo(gateway, bed.guest(gateway), REPLY, 5, &payload);
             let header = if gateway.is_ipv4() { 20 } else { 40 };
-            assert_eq!(packet::joined(&parts).1, whole[header..]);
+            assert_eq!(pieces::joined(&parts).1, whole[header..]);
         }
         assert_eq!(bed.stats().associations_opened, 0);
     });

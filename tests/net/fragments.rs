@@ -10,6 +10,7 @@ use super::run;
 use super::udp::read;
 use super::wire::{Bed, V4, V6, far};
 use crate::guest::{datagram, packet};
+use crate::pieces;
 
 /// Where the payload of an IP packet begins.
 fn header(packet: &[u8]) -> usize {
@@ -43,7 +44,7 @@ impl Bed {
 fn parts(whole: &[u8], each: usize, identification: u16) -> Vec<Vec<u8>> {
     let len = whole.len() - header(whole);
     let starts = (0..len).step_by(each);
-    starts.map(|start| packet::fragment(whole, start..(start + each).min(len), identification)).collect()
+    starts.map(|start| pieces::fragment(whole, start..(start + each).min(len), identification)).collect()
 }
 
 /// Every order of four things.
@@ -110,8 +111,8 @@ fn largest_datagram_passes_and_one_octet_more_does_not() {
             let mut association = bed.association().await.unwrap().accept();
             assert_eq!(read(&mut association).await.unwrap(), payload(65_507));
             // A last fragment that ends beyond what IP can say.
-            let beyond = packet::piece(&whole, &[0; 64], (65_512, false), 2);
-            bed.send_all(&[beyond, packet::fragment(&whole, 0..64, 2)]);
+            let beyond = pieces::piece(&whole, &[0; 64], (65_512, false), 2);
+            bed.send_all(&[beyond, pieces::fragment(&whole, 0..64, 2)]);
             assert_eq!((bed.receive().await, bed.stats().dropped.fragment), (None, 2));
 
             assert!(association.send(&payload(65_507)));
@@ -121,7 +122,7 @@ fn largest_datagram_passes_and_one_octet_more_does_not() {
                 got.push(frame[14..].to_vec());
             }
             let expected = datagram(far(to), association.source(), &payload(65_507));
-            assert_eq!(packet::joined(&got), (17, expected[header(&expected)..].to_vec()));
+            assert_eq!(pieces::joined(&got), (17, expected[header(&expected)..].to_vec()));
             assert!(!association.send(&payload(65_536)));
         }
     });
@@ -133,7 +134,7 @@ fn overlap_spoils_the_packet_for_good() {
         for to in [V4, V6] {
             let mut bed = Bed::new(Limits::default());
             let whole = bed.whole(to, 100);
-            let others = [packet::fragment(&whole, 0..48, 0), packet::fragment(&whole, 80..108, 0)];
+            let others = [pieces::fragment(&whole, 0..48, 0), pieces::fragment(&whole, 80..108, 0)];
             let [first, last] = &others;
             let body = &whole[header(&whole)..];
             let overlaps = [(40..56), (0..48), (8..16), (72..88), (0..80)];
@@ -142,8 +143,8 @@ fn overlap_spoils_the_packet_for_good() {
                 // Other octets than those that came first, at the same place.
                 let mut wrong = body[range.clone()].to_vec();
                 wrong.iter_mut().for_each(|octet| *octet ^= 0xff);
-                let overlap = packet::piece(&whole, &wrong, (range.start, true), 0);
-                let rest = packet::fragment(&whole, 48..80, 0);
+                let overlap = pieces::piece(&whole, &wrong, (range.start, true), 0);
+                let rest = pieces::fragment(&whole, 48..80, 0);
                 let sent: Vec<_> = [first, last, &overlap, &rest, first, last].map(|part| named(part)).into();
                 bed.send_all(&sent);
                 assert_eq!(bed.receive().await, None);
@@ -188,19 +189,19 @@ fn fragments_that_contradict_themselves_or_each_other_spoil_the_packet() {
         for to in [V4, V6] {
             let mut bed = Bed::new(Limits::default());
             let whole = bed.whole(to, 100);
-            let first = packet::fragment(&whole, 0..48, 0);
-            let last = packet::fragment(&whole, 80..108, 0);
-            let rest = packet::fragment(&whole, 48..80, 0);
+            let first = pieces::fragment(&whole, 0..48, 0);
+            let last = pieces::fragment(&whole, 80..108, 0);
+            let rest = pieces::fragment(&whole, 48..80, 0);
             let body = |len| vec![0; len];
             let cases = [
                 // Not a multiple of eight, empty, beyond the last, a second last one, and one that ends earlier.
-                vec![packet::piece(&whole, &body(9), (48, true), 0)],
-                vec![packet::piece(&whole, &[], (48, true), 0)],
-                vec![last.clone(), packet::piece(&whole, &body(8), (112, true), 0)],
-                vec![last.clone(), packet::piece(&whole, &body(8), (120, false), 0)],
-                vec![last.clone(), packet::piece(&whole, &body(8), (48, false), 0)],
+                vec![pieces::piece(&whole, &body(9), (48, true), 0)],
+                vec![pieces::piece(&whole, &[], (48, true), 0)],
+                vec![last.clone(), pieces::piece(&whole, &body(8), (112, true), 0)],
+                vec![last.clone(), pieces::piece(&whole, &body(8), (120, false), 0)],
+                vec![last.clone(), pieces::piece(&whole, &body(8), (48, false), 0)],
                 // A first fragment that does not hold the UDP header.
-                vec![packet::piece(&whole, &[], (0, true), 0)],
+                vec![pieces::piece(&whole, &[], (0, true), 0)],
             ];
             for (number, case) in cases.into_iter().enumerate() {
                 let sent: Vec<_> = case.iter().chain([&first, &last, &rest]).collect();
@@ -250,7 +251,7 @@ fn atomic_fragment_is_a_whole_packet_whatever_else_has_its_name() {
         let mut bed = Bed::new(Limits::default());
         let whole = bed.whole(V6, 100);
         let parts = parts(&whole, 32, 1);
-        let atomic = packet::fragment(&whole, 0..108, 1);
+        let atomic = pieces::fragment(&whole, 0..108, 1);
         bed.send_all(&[&parts[..2], &[atomic], &parts[2..]].concat());
         let mut association = bed.association().await.unwrap().accept();
         for _ in 0..2 {
@@ -306,7 +307,7 @@ fn ndp_in_fragments_is_not_answered() {
         let body = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &gateway.octets()].concat();
         let mut solicitation = packet::ip(guest, gateway.into(), 58, body, Some(2));
         solicitation[7] = 255;
-        bed.send_all(&[packet::fragment(&solicitation, 0..24, 1)]);
+        bed.send_all(&[pieces::fragment(&solicitation, 0..24, 1)]);
         assert_eq!((bed.receive().await, bed.stats().reassembled), (None, 1));
         bed.send_all(&[solicitation]);
         assert!(bed.receive().await.is_some());
@@ -328,7 +329,7 @@ fn question_in_fragments_reaches_the_dns_service_and_its_answer_is_cut() {
                 got.push(frame[14..].to_vec());
             }
             assert_eq!(got.len(), 3);
-            assert_eq!(packet::joined(&got).1[8..], payload(3_000));
+            assert_eq!(pieces::joined(&got).1[8..], payload(3_000));
         }
     });
 }
@@ -351,7 +352,7 @@ fn datagram_is_cut_whole_or_not_at_all() {
         names.dedup();
         assert_eq!(names.len(), 3, "each packet has an identification of its own");
         for parts in got.chunks(3) {
-            assert_eq!(packet::joined(parts).1[8..], payload(4_000));
+            assert_eq!(pieces::joined(parts).1[8..], payload(4_000));
         }
     });
 }

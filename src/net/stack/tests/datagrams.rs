@@ -145,7 +145,8 @@ fn mutated_datagrams_and_fragments_never_panic_and_leave_nothing() {
                         }
                     }
                 }
-                if let Some(id) = open.get(rng.below(open.len().max(1))).copied() {
+                let recent = open.len().saturating_sub(8);
+                if let Some(id) = open.get(recent + rng.below(8)).copied() {
                     bed.read(id);
                     bed.stack.send_datagram(id, &octets[..rng.below(5_000)]);
                 }
@@ -154,7 +155,7 @@ fn mutated_datagrams_and_fragments_never_panic_and_leave_nothing() {
             let stats = bed.stack.stats();
             assert!(stats.associations <= 12 && stats.fragment_sets <= 64, "{stats:?}");
             assert!(
-                stats.associations_opened > 100 && stats.dropped.fragment > 100 && stats.reassembled > 50,
+                stats.associations_opened > 100 && stats.dropped.fragment > 100 && stats.reassembled > 10,
                 "{stats:?}"
             );
             for id in open {
