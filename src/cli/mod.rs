@@ -77,11 +77,11 @@ mod tests {
         assert_eq!(
             told(&["portcullis", "check", "--alow", "a.example", "https://a.example/"]),
             "unexpected argument '--alow' found; a similar argument exists: '--allow'; \
-             usage: portcullis check --allow <HOST[:PORT]> <[METHOD] URL>..."
+             usage: portcullis check --allow <HOST[:PORT][/PROTOCOL]> <[METHOD] URL>..."
         );
         assert_eq!(
             told(&["portcullis", "check", "--allow"]),
-            "a value is required for '--allow <HOST[:PORT]>' but none was supplied; see portcullis --help"
+            "a value is required for '--allow <HOST[:PORT][/PROTOCOL]>' but none was supplied; see portcullis --help"
         );
         assert!(told(&["portcullis", "check", "x\ny", "a", "b"]).starts_with("unexpected value"));
         for words in [["portcullis", "fly\nhigh"], ["portcullis", "check"]] {
