@@ -23,7 +23,7 @@ use portcullis::limits::Limits;
 use portcullis::link::memory;
 use portcullis::name::HostPattern;
 use portcullis::net;
-use portcullis::policy::{AllowRule, ConnectTo, Dial, RuleSource};
+use portcullis::policy::{AllowRule, ConnectTo, Dial, Publish, RuleSource};
 use portcullis::sandbox::{Builder, Sandbox};
 use portcullis::secret::{Location, SecretHost, SecretSpec, SecretValue};
 use tokio::sync::broadcast;
@@ -115,6 +115,12 @@ impl Plan {
     /// `[tls] passthrough`.
     pub(crate) fn passthrough(mut self, host: &str) -> Self {
         self.config.passthrough.push(HostPattern::parse(host).unwrap());
+        self
+    }
+
+    /// `--publish`.
+    pub(crate) fn publish(mut self, port: &str) -> Self {
+        self.config.publish.push(Publish::parse(port).unwrap());
         self
     }
 
