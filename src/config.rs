@@ -15,6 +15,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::limits::Limits;
 use crate::name::HostPattern;
 use crate::policy::{self, AllowRule, ConnectTo, Policy, RuleSource, overlap};
 
@@ -36,6 +37,8 @@ pub struct Config {
     pub passthrough: Vec<HostPattern>,
     /// Nameservers to ask; empty means the host's own.
     pub nameservers: Vec<SocketAddr>,
+    /// The bounds of the sandbox.
+    pub limits: Limits,
 }
 
 /// Flags as they were typed, to be joined with a file.

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::limits::LimitError;
 use crate::policy::RuleError;
 
 /// A configuration that does not start.
@@ -134,6 +135,9 @@ pub enum Problem {
         /// The variable.
         variable: String,
     },
+    /// A bound that cannot be one.
+    #[error("{0}")]
+    Limit(LimitError),
     /// An output that cannot be one.
     #[error("is no file to write to; name a file in a directory that exists")]
     Output,
