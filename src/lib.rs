@@ -11,6 +11,8 @@ pub mod audit;
 #[doc(hidden)]
 pub mod cli;
 pub mod config;
+#[cfg(target_os = "linux")]
+pub mod control;
 pub mod dns;
 pub mod http;
 pub mod limits;

@@ -3,10 +3,16 @@
 //! It turns flags into a [`Config`](crate::config::Config) and an end into an exit status, and does nothing that
 //! a user of the library could not do. Invariant: a wrong command line is told and ends with [`OWN_FAILURE`].
 
+#[cfg(target_os = "linux")]
+pub mod ca;
 pub mod check;
+#[cfg(target_os = "linux")]
+pub mod env;
 pub mod options;
 #[cfg(target_os = "linux")]
 pub mod run;
+#[cfg(target_os = "linux")]
+pub mod status;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -26,6 +32,15 @@ enum Arguments {
     Run(run::RunArgs),
     /// Say what would happen to a request, without sending it
     Check(check::CheckArgs),
+    /// Say which sandboxes run, or what one of them has counted
+    #[cfg(target_os = "linux")]
+    Status(status::StatusArgs),
+    /// Print the variables of a running sandbox's guest, as a shell reads them
+    #[cfg(target_os = "linux")]
+    Env(env::EnvArgs),
+    /// Print the certificate of a running sandbox's CA
+    #[cfg(target_os = "linux")]
+    Ca(ca::CaArgs),
 }
 
 /// Runs the command line of this process.
@@ -44,14 +59,23 @@ pub fn main() -> ExitCode {
             return if asked_for { ExitCode::SUCCESS } else { ExitCode::from(OWN_FAILURE) };
         }
     };
-    match arguments {
+    // What the others say, they say here.
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    let code = match arguments {
         #[cfg(target_os = "linux")]
-        Arguments::Run(arguments) => run::run(&arguments),
-        Arguments::Check(arguments) => {
-            let code = check::check(&arguments, &mut io::stdout().lock(), &mut io::stderr().lock());
-            ExitCode::from(code.unwrap_or(OWN_FAILURE))
+        Arguments::Run(arguments) => {
+            drop((out, err));
+            return run::run(&arguments);
         }
-    }
+        Arguments::Check(arguments) => check::check(&arguments, &mut out, &mut err),
+        #[cfg(target_os = "linux")]
+        Arguments::Status(arguments) => status::status(&arguments, &mut out, &mut err),
+        #[cfg(target_os = "linux")]
+        Arguments::Env(arguments) => env::env(&arguments, &mut out, &mut err),
+        #[cfg(target_os = "linux")]
+        Arguments::Ca(arguments) => ca::ca(&arguments, &mut out, &mut err),
+    };
+    ExitCode::from(code.unwrap_or(OWN_FAILURE))
 }
 
 /// What clap says over several lines: the cause, a similar flag where there is one, and the usage.

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::config::{Config, ConfigError, Flags, Place, Problem};
+#[cfg(target_os = "linux")]
+use crate::control::{self, ClaimError, Endpoint, SandboxName};
 
 /// What a sandbox may reach and with which secrets.
 #[derive(Args, Clone, Debug, Default)]
@@ -39,6 +41,48 @@ impl Options {
         };
         Config::load(self.config.as_deref(), flags)
     }
+}
+
+/// What a sandbox that runs is called.
+#[cfg(target_os = "linux")]
+#[derive(Args, Clone, Debug, Default)]
+pub struct Naming {
+    /// Call the sandbox NAME, for status, env and ca
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<SandboxName>,
+}
+
+/// A control socket, or why the sandbox goes without.
+#[cfg(target_os = "linux")]
+pub enum Claimed {
+    /// The socket, for [`Builder::control`](crate::sandbox::Builder::control).
+    Endpoint(Endpoint),
+    /// Nobody asked for a name, and there is no place for a socket: worth a line in the log.
+    Without(ClaimError),
+}
+
+#[cfg(target_os = "linux")]
+impl Naming {
+    /// Takes the name, or that of `maker` and our process where none was given. Only a name that was given and
+    /// cannot be had is an error.
+    pub fn claim(&self, maker: &SandboxName) -> Result<Claimed, ClaimError> {
+        match &self.name {
+            Some(name) => Endpoint::claim(name).map(Claimed::Endpoint),
+            None => {
+                let claimed = Endpoint::claim(&SandboxName::of_process(maker));
+                Ok(claimed.map_or_else(Claimed::Without, Claimed::Endpoint))
+            }
+        }
+    }
+}
+
+/// The directories of control sockets, which no guest may see: the one in use, and others that are there.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn control_directories() -> Vec<PathBuf> {
+    // A link may be anybody's and lead anywhere.
+    let is_directory = |path: &PathBuf| path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    control::places().into_iter().filter(is_directory).collect()
 }
 
 /// Reads the value of `--audit` or `--log`: a file that can be made or added to.

@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
 use super::OWN_FAILURE;
-use super::options::{Options, output_file};
+use super::options::{Claimed, Naming, Options, control_directories, output_file};
+use crate::control::SandboxName;
 use crate::link::tap::TapLink;
 use crate::namespace::{self, Child, Exit, Spec, environment};
 use crate::sandbox::{Prepared, Sandbox, Termination};
@@ -30,6 +31,9 @@ pub struct RunArgs {
     /// What the command may reach.
     #[command(flatten)]
     pub options: Options,
+    /// What the sandbox is called.
+    #[command(flatten)]
+    pub naming: Naming,
     /// Append one JSON object a line for each flow, request, injection and denial
     #[arg(long, value_name = "FILE")]
     pub audit: Option<String>,
@@ -70,15 +74,25 @@ fn start(args: &RunArgs) -> Result<u8, Failure> {
     if let Some(audit) = &audit {
         builder = builder.audit(audit);
     }
+    let no_control = match args.naming.claim(&SandboxName::parse("run")?)? {
+        Claimed::Endpoint(endpoint) => {
+            builder = builder.control(endpoint);
+            None
+        }
+        Claimed::Without(why) => Some(why),
+    };
     let (ended, termination) = oneshot::channel();
     let prepared = builder.on_termination(move |why| drop(ended.send(why))).prepare()?;
-    let hidden = audit.into_iter().chain(log).collect();
+    let hidden = audit.into_iter().chain(log).chain(control_directories()).collect();
     let spec = spec(&prepared, args, hidden);
 
     let running = namespace::spawn(&spec)?;
     // From here on there may be threads.
     if let Some(file) = log_file {
         start_log(file, filter);
+    }
+    if let Some(why) = no_control {
+        tracing::warn!(%why, "no control socket");
     }
     raise_descriptor_limit();
     refuse_huge_pages();

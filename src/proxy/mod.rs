@@ -12,6 +12,7 @@ mod plain;
 mod splice;
 mod tls;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::limits::Limits;
 use crate::net::{Arrival, Arrivals};
 use crate::policy::{Dial, Policy};
 use crate::secret::Secrets;
-use crate::tls::{Connector, Leaves};
+use crate::tls::{Connector, Leaves, Stats};
 
 pub(crate) use dial::HostDial;
 
@@ -35,6 +36,17 @@ pub(crate) struct Context {
     pub(crate) dial: Rc<dyn Dial>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) audit: Rc<Audit>,
+    /// Handshakes so far.
+    pub(crate) handshakes: Cell<Stats>,
+}
+
+impl Context {
+    /// Counts a handshake.
+    fn handshake(&self, count: impl FnOnce(&mut Stats)) {
+        let mut handshakes = self.handshakes.get();
+        count(&mut handshakes);
+        self.handshakes.set(handshakes);
+    }
 }
 
 /// Serves everything the guest starts, until its link ends.
