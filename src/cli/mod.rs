@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod options;
+mod process;
 #[cfg(target_os = "linux")]
 pub mod run;
 
@@ -16,6 +17,9 @@ use clap::error::ErrorKind;
 
 /// Exit code of our own failures, wrong usage among them.
 pub const OWN_FAILURE: u8 = 125;
+
+/// Why a subcommand does not start: an error that says in one line what to do.
+pub type Failure = Box<dyn std::error::Error>;
 
 /// The one guarded way out of an agent sandbox.
 #[derive(Debug, Parser)]

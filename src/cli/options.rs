@@ -1,4 +1,4 @@
-//! The flags that `run` and `check` share.
+//! The flags that subcommands share: what `check` judges, and what `run` and `serve` start with.
 //!
 //! Texts only; [`crate::config`] gives them meaning, so that a fault reads the same from a flag and from a file.
 
@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::Failure;
+use super::process::Log;
 use crate::config::{Config, ConfigError, Flags, Place, Problem};
+use crate::sandbox::{Builder, Sandbox};
 
 /// What a sandbox may reach and with which secrets.
 #[derive(Args, Clone, Debug, Default)]
@@ -39,6 +42,48 @@ impl Options {
         };
         Config::load(self.config.as_deref(), flags)
     }
+}
+
+/// What a sandbox is started with, whatever its guest is.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SandboxArgs {
+    /// What the guest may reach.
+    #[command(flatten)]
+    pub options: Options,
+    /// Append one JSON object a line for each flow, request, injection and denial
+    #[arg(long, value_name = "FILE")]
+    pub audit: Option<String>,
+    /// Append what happens to FILE; the variable PORTCULLIS_LOG says how much
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<String>,
+}
+
+impl SandboxArgs {
+    /// Reads what they name; a fault in any of them starts nothing.
+    pub fn load(&self) -> Result<Loaded, Failure> {
+        let config = self.options.load()?;
+        let audit = self.audit.as_deref().map(|text| output_file("--audit", text)).transpose()?;
+        let log = self.log.as_deref().map(|text| output_file("--log", text)).transpose()?;
+        if audit.is_some() && audit == log {
+            return Err("--audit and --log name the same file; give each one of its own".into());
+        }
+        let opened = Log::open(log.as_deref())?;
+        let mut builder = Sandbox::builder().config(config);
+        if let Some(audit) = &audit {
+            builder = builder.audit(audit);
+        }
+        Ok(Loaded { builder, log: opened, outputs: audit.into_iter().chain(log).collect() })
+    }
+}
+
+/// A sandbox that is configured, and the log that is not started yet.
+pub struct Loaded {
+    /// The sandbox.
+    pub builder: Builder,
+    /// Where to log to.
+    pub(super) log: Log,
+    /// The files written to, which no guest may see.
+    pub outputs: Vec<PathBuf>,
 }
 
 /// Reads the value of `--audit` or `--log`: a file that can be made or added to.
