@@ -55,6 +55,11 @@ impl Egress {
         self.mtu
     }
 
+    /// The IP MTU of the guest as a field of 16 bits has it.
+    pub(super) fn mtu_field(&self) -> u16 {
+        u16::try_from(self.mtu).unwrap_or(u16::MAX)
+    }
+
     /// The IP MTU smoltcp works with, octets.
     pub(super) fn device_mtu(&self) -> usize {
         match self.offload {

@@ -18,7 +18,7 @@ impl Stack {
     /// The guest's end and the far end of a flow.
     pub(in crate::net) fn addresses(&self, id: FlowId) -> Option<(SocketAddr, SocketAddr)> {
         let key = self.table.get(id)?.key;
-        let guest = SocketAddr::new(self.config.guest(key.destination), key.guest_port);
+        let guest = SocketAddr::new(key.guest, key.guest_port);
         Some((guest, SocketAddr::new(key.destination, key.port)))
     }
 
