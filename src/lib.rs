@@ -11,7 +11,6 @@ pub mod audit;
 #[doc(hidden)]
 pub mod cli;
 pub mod config;
-#[cfg(target_os = "linux")]
 pub mod control;
 pub mod dns;
 pub mod http;

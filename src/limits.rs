@@ -54,6 +54,12 @@ pub struct Limits {
     pub drain: Duration,
     /// Datagrams queued at once toward the DNS service, and replies toward the guest.
     pub datagrams: usize where ..=65_536,
+    /// How long the guest's DHCP lease lasts; it is the same address for ever, so only as often as that is the guest
+    /// heard of. Whole seconds.
+    pub dhcp_lease: Duration where Duration::from_secs(60)..,
+    /// How often a guest that configures IPv6 itself hears of its router unasked; between 4 s and 1,800 s. It believes
+    /// in the router for three times as long.
+    pub router_interval: Duration where Duration::from_secs(4)..=Duration::from_secs(1_800),
 
     /// Bytes looked at to tell a protocol; a ClientHello may be split and large.
     pub sniff_bytes: usize,
@@ -188,6 +194,8 @@ impl Default for Limits {
             bytes_per_turn: 256 << 10,
             drain: Duration::from_secs(30),
             datagrams: 64,
+            dhcp_lease: Duration::from_secs(24 * 3600),
+            router_interval: Duration::from_secs(600),
 
             sniff_bytes: 16 << 10,
             sniff: Duration::from_secs(5),

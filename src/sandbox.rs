@@ -18,7 +18,6 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::audit::{Audit, Denials, Record, Sink, SinkError};
 use crate::config::{Config, ConfigError};
-#[cfg(target_os = "linux")]
 use crate::control::Endpoint;
 use crate::limits::{LimitError, Limits};
 use crate::link::Link;
@@ -40,7 +39,6 @@ pub struct Builder {
     slot: u16,
     dial: Box<dyn Dial + Send>,
     audit: Option<PathBuf>,
-    #[cfg(target_os = "linux")]
     control: Option<Endpoint>,
     on_termination: Option<Box<dyn FnOnce(Termination) + Send>>,
 }
@@ -90,7 +88,6 @@ impl Builder {
     }
 
     /// Answers on a control socket too, as `portcullis status`, `env` and `ca` ask. Without, there is none.
-    #[cfg(target_os = "linux")]
     #[must_use]
     pub fn control(mut self, endpoint: Endpoint) -> Self {
         self.control = Some(endpoint);
@@ -132,7 +129,6 @@ impl Builder {
                 dial: self.dial,
                 on_termination: self.on_termination,
             },
-            #[cfg(target_os = "linux")]
             control: self.control,
             authority,
             roots,
@@ -145,7 +141,6 @@ impl Builder {
 pub struct Prepared {
     guest_env: GuestEnv,
     parts: thread::Parts,
-    #[cfg(target_os = "linux")]
     control: Option<Endpoint>,
     authority: Arc<CertificateAuthority>,
     roots: Roots,
@@ -222,7 +217,6 @@ impl Sandbox {
             slot: 0,
             dial: Box::new(HostDial),
             audit: None,
-            #[cfg(target_os = "linux")]
             control: None,
             on_termination: None,
         }

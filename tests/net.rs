@@ -8,8 +8,10 @@ mod lossy;
 
 mod net {
     mod bed;
+    mod dhcp;
     mod ends;
     mod frames;
+    mod router;
     mod segments;
     mod streams;
     mod wire;

@@ -3,15 +3,13 @@
 //! It turns flags into a [`Config`](crate::config::Config) and an end into an exit status, and does nothing that
 //! a user of the library could not do. Invariant: a wrong command line is told and ends with [`OWN_FAILURE`].
 
-#[cfg(target_os = "linux")]
 pub mod ca;
 pub mod check;
-#[cfg(target_os = "linux")]
 pub mod env;
 pub mod options;
+mod process;
 #[cfg(target_os = "linux")]
 pub mod run;
-#[cfg(target_os = "linux")]
 pub mod status;
 
 use std::io::{self, Write as _};
@@ -23,6 +21,9 @@ use clap::error::ErrorKind;
 /// Exit code of our own failures, wrong usage among them.
 pub const OWN_FAILURE: u8 = 125;
 
+/// Why a subcommand does not start: an error that says in one line what to do.
+pub type Failure = Box<dyn std::error::Error>;
+
 /// The one guarded way out of an agent sandbox.
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, about, max_term_width = 100)]
@@ -33,13 +34,10 @@ enum Arguments {
     /// Say what would happen to a request, without sending it
     Check(check::CheckArgs),
     /// Say which sandboxes run, or what one of them has counted
-    #[cfg(target_os = "linux")]
     Status(status::StatusArgs),
     /// Print the variables of a running sandbox's guest, as a shell reads them
-    #[cfg(target_os = "linux")]
     Env(env::EnvArgs),
     /// Print the certificate of a running sandbox's CA
-    #[cfg(target_os = "linux")]
     Ca(ca::CaArgs),
 }
 
@@ -68,11 +66,8 @@ pub fn main() -> ExitCode {
             return run::run(&arguments);
         }
         Arguments::Check(arguments) => check::check(&arguments, &mut out, &mut err),
-        #[cfg(target_os = "linux")]
         Arguments::Status(arguments) => status::status(&arguments, &mut out, &mut err),
-        #[cfg(target_os = "linux")]
         Arguments::Env(arguments) => env::env(&arguments, &mut out, &mut err),
-        #[cfg(target_os = "linux")]
         Arguments::Ca(arguments) => ca::ca(&arguments, &mut out, &mut err),
     };
     ExitCode::from(code.unwrap_or(OWN_FAILURE))

@@ -7,6 +7,12 @@ use std::sync::Arc;
 use super::frame::Ends;
 use crate::limits::Limits;
 
+/// Prefix length of the guest's IPv6 link: what a guest needs that makes its address itself; RFC 4291 §2.5.1.
+pub(crate) const PREFIX_V6: u8 = 64;
+
+/// The usual IP MTU of an Ethernet link, octets; RFC 894, RFC 2464 §2.
+pub(super) const MTU: u16 = 1_500;
+
 /// How one sandbox's network is laid out.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -20,12 +26,12 @@ pub struct Config {
     pub gateway_v4: Ipv4Addr,
     /// Prefix length of the guest's IPv4 link.
     pub v4_prefix: u8,
-    /// The guest's IPv6 address.
+    /// The guest's IPv6 address where it is set by hand. All of its /64 but the gateway's is the guest's.
     pub guest_v6: Ipv6Addr,
     /// The gateway's IPv6 address.
     pub gateway_v6: Ipv6Addr,
-    /// Prefix length of the guest's IPv6 link.
-    pub v6_prefix: u8,
+    /// The IP MTU the guest's interface is to have, octets; the link is made with it.
+    pub mtu: u16,
     /// The bounds of the sandbox.
     pub limits: Arc<Limits>,
     /// What initial sequence numbers are drawn from.
@@ -33,7 +39,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The network of a sandbox slot: a /30 of 172.16.0.0/12 and a /64 of a ULA /48, the gateway first and the
+    /// The network of a slot of the default pools, as [`Addressing`](super::Addressing) makes it: a /30 of 172.16.0.0/12 and a /64 of a ULA /48, the gateway first and the
     /// guest second in each, and locally administered MAC addresses that carry the slot.
     #[must_use]
     pub fn for_slot(slot: u16) -> Self {
@@ -51,7 +57,7 @@ impl Config {
             v4_prefix: 30,
             guest_v6: Ipv6Addr::new(a, b, c, slot, 0, 0, 0, 2),
             gateway_v6: Ipv6Addr::new(a, b, c, slot, 0, 0, 0, 1),
-            v6_prefix: 64,
+            mtu: MTU,
             limits: Arc::new(Limits::default()),
             // Keyed by the operating system; nothing is hashed.
             seed: RandomState::new().build_hasher().finish(),
@@ -64,10 +70,12 @@ impl Config {
             gateway_mac: self.gateway_mac,
             guest_v4: self.guest_v4,
             guest_v6: self.guest_v6,
+            gateway_v6: self.gateway_v6,
         }
     }
 
-    /// The guest's own address in the family of `other`.
+    /// The guest's own address in the family of `other`, as it is set by hand.
+    #[cfg(test)]
     pub(super) fn guest(&self, other: IpAddr) -> IpAddr {
         match other {
             IpAddr::V4(_) => IpAddr::V4(self.guest_v4),
@@ -79,26 +87,30 @@ impl Config {
     pub(super) fn is_on_link(&self, addr: IpAddr) -> bool {
         match addr {
             IpAddr::V4(addr) => addr & self.mask_v4() == self.gateway_v4 & self.mask_v4(),
-            IpAddr::V6(addr) => {
-                let host = 128_u32.saturating_sub(self.v6_prefix.into());
-                let mask = u128::MAX.checked_shl(host).unwrap_or(0);
-                (addr.to_bits() ^ self.gateway_v6.to_bits()) & mask == 0
-            }
+            IpAddr::V6(addr) => network_v6(addr) == self.network_v6(),
         }
     }
 
     /// Whether an address may be one host's, and another's than the guest.
     pub(super) fn is_host(&self, addr: IpAddr) -> bool {
-        let group = match addr {
+        let other = match addr {
             IpAddr::V4(addr) => {
-                addr.is_multicast() || addr.is_broadcast() || addr == self.gateway_v4 | !self.mask_v4()
+                addr.is_multicast()
+                    || addr.is_broadcast()
+                    || addr == self.gateway_v4 | !self.mask_v4()
+                    || addr == self.guest_v4
             }
-            IpAddr::V6(addr) => addr.is_multicast(),
+            IpAddr::V6(v6) => v6.is_multicast() || (self.is_on_link(addr) && v6 != self.gateway_v6),
         };
-        !group && !addr.is_unspecified() && addr != self.guest(addr)
+        !other && !addr.is_unspecified()
     }
 
-    fn mask_v4(&self) -> Ipv4Addr {
+    /// The guest's /64.
+    pub(super) fn network_v6(&self) -> Ipv6Addr {
+        network_v6(self.gateway_v6)
+    }
+
+    pub(super) fn mask_v4(&self) -> Ipv4Addr {
         let host = 32_u32.saturating_sub(self.v4_prefix.into());
         Ipv4Addr::from(u32::MAX.checked_shl(host).unwrap_or(0))
     }
@@ -108,6 +120,11 @@ impl Config {
         let [a, b, c, d, e, f] = self.gateway_mac;
         Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
     }
+}
+
+/// The /64 an address is in.
+pub(super) fn network_v6(addr: Ipv6Addr) -> Ipv6Addr {
+    Ipv6Addr::from_bits(addr.to_bits() >> PREFIX_V6 << PREFIX_V6)
 }
 
 #[cfg(test)]
@@ -133,7 +150,18 @@ mod tests {
         assert!(on_link("172.16.0.5") && !on_link("172.16.0.9") && !on_link("1.1.1.1"));
         assert!(on_link("fd70:6f72:7463:1::77") && !on_link("fd70:6f72:7463:2::77"));
         assert!(host("1.1.1.1") && host("172.16.0.5") && host("2001:db8::1"));
-        for none in ["172.16.0.6", "172.16.0.7", "255.255.255.255", "224.0.0.1", "0.0.0.0", "ff02::1", "::"] {
+        assert!(host("fd70:6f72:7463:1::1") && host("fd70:6f72:7463:2::2"));
+        for none in [
+            "172.16.0.6",
+            "172.16.0.7",
+            "255.255.255.255",
+            "224.0.0.1",
+            "0.0.0.0",
+            "ff02::1",
+            "::",
+            "fd70:6f72:7463:1::2",
+            "fd70:6f72:7463:1::77",
+        ] {
             assert!(!host(none), "{none}");
         }
     }

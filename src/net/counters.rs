@@ -78,6 +78,8 @@ pub struct Dropped {
     pub udp: u64,
     /// A TCP segment of no flow.
     pub stray: u64,
+    /// DHCP that is malformed, another server's, or expects no answer.
+    pub dhcp: u64,
     /// A datagram over a bound of `Limits`, or with nobody to take it.
     pub datagram: u64,
     /// A frame toward the guest that the link refused for good, or that does not fit.
@@ -101,6 +103,7 @@ pub(super) enum Drop {
     Protocol,
     Udp,
     Stray,
+    Dhcp,
     Datagram,
     Egress,
 }
@@ -122,6 +125,7 @@ impl Dropped {
             Drop::Protocol => &mut self.protocol,
             Drop::Udp => &mut self.udp,
             Drop::Stray => &mut self.stray,
+            Drop::Dhcp => &mut self.dhcp,
             Drop::Datagram => &mut self.datagram,
             Drop::Egress => &mut self.egress,
         };

@@ -55,6 +55,11 @@ impl Egress {
         self.mtu
     }
 
+    /// The IP MTU of the guest as a field of 16 bits has it.
+    pub(super) fn mtu_field(&self) -> u16 {
+        u16::try_from(self.mtu).unwrap_or(u16::MAX)
+    }
+
     /// The IP MTU smoltcp works with, octets.
     pub(super) fn device_mtu(&self) -> usize {
         match self.offload {
@@ -99,6 +104,13 @@ impl Egress {
         }
         self.held.push_back(Held { bytes, partial: None });
         true
+    }
+
+    /// Drops what is held: whom it is for is gone.
+    pub(super) fn discard(&mut self, stats: &mut Stats) {
+        for _ in self.held.drain(..) {
+            stats.dropped.count(Drop::Egress);
+        }
     }
 
     /// Sends a whole frame, or holds it.

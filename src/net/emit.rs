@@ -26,6 +26,9 @@ pub(super) const HOP_LIMIT: u8 = 64;
 /// NDP messages must come from this link; RFC 4861 §7.1.
 pub(super) const HOP_LIMIT_NDP: u8 = 255;
 
+/// Where all stations of a link listen.
+const BROADCAST: [u8; 6] = [0xff; 6];
+
 /// Writes an IP packet of `parts` in a frame to the guest, and the checksum of its transport.
 ///
 /// False if it is longer than IP can say; `out` is of no use then.
@@ -35,7 +38,8 @@ pub(super) fn packet(out: &mut Vec<u8>, ends: &Ends, envelope: &Envelope, parts:
     let start = match (envelope.source, envelope.destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let Ok(total) = u16::try_from(IPV4 + len) else { return false };
-            ethernet(out, ends, ends.guest_mac, ETHERTYPE_IPV4);
+            let to = if destination.is_broadcast() { BROADCAST } else { ends.guest_mac };
+            ethernet(out, ends, to, ETHERTYPE_IPV4);
             out.extend([0x45, 0]);
             out.extend(total.to_be_bytes());
             // No identification, don't fragment, offset 0: an atomic datagram. RFC 6864 §4.

@@ -6,7 +6,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::checksum;
+use super::config::network_v6;
 use super::counters::Drop;
+use super::dhcp;
 
 /// Length of an Ethernet header without a VLAN tag, octets.
 pub(super) const ETHERNET: usize = 14;
@@ -40,6 +42,16 @@ pub(super) struct Ends {
     pub(super) gateway_mac: [u8; 6],
     pub(super) guest_v4: Ipv4Addr,
     pub(super) guest_v6: Ipv6Addr,
+    pub(super) gateway_v6: Ipv6Addr,
+}
+
+impl Ends {
+    /// Whether an IPv6 address is the guest's: it picks those of its /64 itself, but neither the gateway's nor the
+    /// first, which is any router's; RFC 4862, RFC 4291 §2.6.1.
+    fn is_guest_v6(&self, addr: Ipv6Addr) -> bool {
+        let network = network_v6(self.guest_v6);
+        network_v6(addr) == network && addr != network && addr != self.gateway_v6
+    }
 }
 
 /// Whether the checksums of TCP, UDP and ICMP are ours to verify.
@@ -148,11 +160,17 @@ fn ipv4<'a>(body: &'a [u8], ends: &Ends) -> Result<Packet<'a>, Drop> {
         return Err(Drop::Checksum);
     }
     let source = Ipv4Addr::new(s0, s1, s2, s3);
-    if source != ends.guest_v4 {
+    // All but "reserved" and "don't fragment": more fragments, or an offset. RFC 791 §3.1.
+    let fragment = u16::from_be_bytes([f0, f1]) & 0x3fff != 0;
+    // A client without an address asks for one.
+    let dhcp = source.is_unspecified()
+        && protocol == PROTOCOL_UDP
+        && !fragment
+        && payload.first_chunk().is_some_and(|ports| dhcp::is_request(*ports));
+    if source != ends.guest_v4 && !dhcp {
         return Err(Drop::SourceIp);
     }
-    // All but "reserved" and "don't fragment": more fragments, or an offset. RFC 791 §3.1.
-    if u16::from_be_bytes([f0, f1]) & 0x3fff != 0 {
+    if fragment {
         return Err(Drop::Fragment);
     }
     let destination = IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3));
@@ -173,7 +191,7 @@ fn ipv6<'a>(body: &'a [u8], ends: &Ends) -> Result<Packet<'a>, Drop> {
     let source = Ipv6Addr::from(*source);
     // A host speaks NDP from its link-local address too, and from none while it checks its own for duplicates.
     let ndp = protocol == PROTOCOL_ICMPV6 && (source.is_unicast_link_local() || source.is_unspecified());
-    if source != ends.guest_v6 && !ndp {
+    if !ends.is_guest_v6(source) && !ndp {
         return Err(Drop::SourceIp);
     }
     match protocol {

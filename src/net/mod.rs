@@ -9,16 +9,19 @@
 //! does not grow with the number of flows.
 #![warn(clippy::indexing_slicing)]
 
+mod addressing;
 mod arrivals;
 mod checksum;
 mod config;
 mod counters;
+mod dhcp;
 mod driver;
 mod egress;
 mod emit;
 mod frame;
 mod gateway;
 mod rings;
+mod router;
 mod stack;
 mod stream;
 mod syn;
@@ -27,8 +30,10 @@ mod tcp;
 mod timers;
 mod tombstone;
 
+pub use addressing::{Addressing, AddressingError, Cidr, CidrError, Mac, MacError};
 pub use arrivals::{Arrival, Arrivals, Datagram, Incoming};
 pub use config::Config;
+pub(crate) use config::PREFIX_V6;
 pub use counters::{Dropped, Stats};
 pub use driver::{Counters, Driver, start};
 pub use stream::TcpStream;

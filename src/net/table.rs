@@ -9,9 +9,10 @@ use std::net::IpAddr;
 
 use super::tcp::Flow;
 
-/// A flow's 4-tuple; the guest's own address is given by the family.
+/// A flow's 4-tuple. The guest has many IPv6 addresses.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Key {
+    pub(super) guest: IpAddr,
     pub(super) guest_port: u16,
     pub(super) destination: IpAddr,
     pub(super) port: u16,

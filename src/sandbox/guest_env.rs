@@ -34,7 +34,7 @@ impl GuestEnv {
             mac: addresses.guest_mac,
             v4: (addresses.guest_v4, addresses.v4_prefix),
             gateway_v4: addresses.gateway_v4,
-            v6: (addresses.guest_v6, addresses.v6_prefix),
+            v6: (addresses.guest_v6, net::PREFIX_V6),
             gateway_v6: addresses.gateway_v6,
             dns: vec![addresses.gateway_v4.into(), addresses.gateway_v6.into()],
             placeholders,

@@ -18,7 +18,7 @@ impl Stack {
     /// The guest's end and the far end of a flow.
     pub(in crate::net) fn addresses(&self, id: FlowId) -> Option<(SocketAddr, SocketAddr)> {
         let key = self.table.get(id)?.key;
-        let guest = SocketAddr::new(self.config.guest(key.destination), key.guest_port);
+        let guest = SocketAddr::new(key.guest, key.guest_port);
         Some((guest, SocketAddr::new(key.destination, key.port)))
     }
 
@@ -178,13 +178,20 @@ impl Stack {
         }
     }
 
-    /// The link is gone: every flow ends, every waiter wakes.
-    pub(in crate::net) fn shut(&mut self) {
-        self.over = true;
-        self.arrivals.closed = true;
+    /// The guest is gone: every flow ends, every waiter wakes, and nothing is left for the next guest.
+    pub(in crate::net) fn hang_up(&mut self) {
         for id in self.table.ids() {
             self.end(id, End::Reset);
         }
+        self.tombstones.clear();
+        self.egress.discard(&mut self.stats);
+    }
+
+    /// The link is gone, and with it the guest.
+    pub(in crate::net) fn shut(&mut self) {
+        self.over = true;
+        self.arrivals.closed = true;
+        self.hang_up();
         self.woken.extend(self.arrivals.waker.take());
     }
 

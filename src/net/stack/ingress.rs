@@ -8,6 +8,7 @@ use smoltcp::time::Instant;
 use super::{Event, Payload, Stack};
 use crate::link::{Family, Link};
 use crate::net::counters::Drop;
+use crate::net::dhcp::{self, Lease};
 use crate::net::egress::{Egress, Wire};
 use crate::net::emit::{self, Bare};
 use crate::net::frame::{self, Flags, Packet, Segment};
@@ -30,6 +31,7 @@ impl Stack {
     ) -> Result<(), Drop> {
         let segment = frame::tcp(packet, self.checksums)?;
         let key = Key {
+            guest: packet.source,
             guest_port: segment.source_port,
             destination: packet.destination,
             port: segment.destination_port,
@@ -155,6 +157,12 @@ impl Stack {
             octets: datagram.payload.to_vec(),
         }));
         Ok(())
+    }
+
+    pub(super) fn dhcp(&mut self, packet: &Packet<'_>) -> Result<(), Drop> {
+        let datagram = frame::udp(packet, self.checksums)?;
+        let lease = Lease { config: &self.config, mtu: self.egress.mtu_field() };
+        dhcp::answer(&mut self.scratch, &lease, packet, &datagram)
     }
 
     fn arrive(&mut self, event: Event) {

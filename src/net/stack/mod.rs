@@ -28,12 +28,14 @@ use smoltcp::wire::HardwareAddress;
 
 use super::config::Config;
 use super::counters::{Drop, Stats};
+use super::dhcp;
 use super::egress::{Egress, Sent, Wire};
 use super::frame::{
     self, Checksums, Inbound, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, Packet,
 };
 use super::gateway::{self, Unreachable};
 use super::rings::Pool;
+use super::router::{self, Router};
 use super::table::{FlowId, Table};
 use super::timers::{Surfaced, Timers};
 use super::tombstone::Tombstones;
@@ -51,6 +53,7 @@ pub(super) struct Stack {
     table: Table,
     tombstones: Tombstones,
     timers: Timers,
+    router: Router,
     pool: Pool,
     /// Flows to serve, in order.
     dirty: VecDeque<FlowId>,
@@ -108,6 +111,7 @@ impl Stack {
             table: Table::default(),
             tombstones: Tombstones::new(limits.tombstones, limits.time_wait.into()),
             timers: Timers::default(),
+            router: Router::default(),
             pool: Pool::new(limits),
             dirty: VecDeque::new(),
             arrivals: Queue::default(),
@@ -142,7 +146,14 @@ impl Stack {
     fn packet<L: Link>(&mut self, link: &mut L, packet: &Packet<'_>, now: Instant) -> Result<(), Drop> {
         let icmp = if packet.source.is_ipv4() { PROTOCOL_ICMP } else { PROTOCOL_ICMPV6 };
         if packet.protocol == icmp {
+            self.router.hear(packet, &self.config, now);
+            if router::owns(packet) {
+                return router::solicited(&mut self.scratch, &self.config, self.egress.mtu_field(), packet);
+            }
             return gateway::icmp(&mut self.scratch, &self.config, packet);
+        }
+        if dhcp::owns(packet) {
+            return self.dhcp(packet);
         }
         if !self.config.is_host(packet.destination) {
             return Err(Drop::DestinationIp);
@@ -157,8 +168,9 @@ impl Stack {
         }
     }
 
-    /// Marks the flows whose timers are due.
+    /// Marks the flows whose timers are due, and tells the guest of its router when it is time.
     pub(super) fn expire(&mut self, now: Instant) {
+        self.advertise(now);
         for _ in 0..TIMERS_PER_TURN {
             let Some(entry) = self.timers.pop(now) else { break };
             let (_, id) = entry;
@@ -172,6 +184,17 @@ impl Stack {
         self.timers.sweep(table.len(), |at, id| {
             table.get(id).is_some_and(|flow| Timers::is_armed_at(&flow.timer, at))
         });
+    }
+
+    fn advertise(&mut self, now: Instant) {
+        if !self.router.due(&self.config, now) {
+            return;
+        }
+        let mut frame = Vec::new();
+        router::unsolicited(&mut frame, &self.config, self.egress.mtu_field());
+        if !self.egress.queue(frame) {
+            self.stats.dropped.count(Drop::Egress);
+        }
     }
 
     /// Hands over what is held, then serves each flow that is marked once.
@@ -205,7 +228,7 @@ impl Stack {
 
     /// The earliest time a timer may be due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.timers.earliest()
+        self.timers.earliest().into_iter().chain(self.router.deadline()).min()
     }
 
     /// Swaps the tasks to wake for an empty list.

@@ -48,7 +48,7 @@ impl Stack {
     fn open<L: Link>(&mut self, link: &mut L, id: FlowId, syn: Syn, now: Instant) {
         let Some(mut flow) = self.table.get_mut(id) else { return };
         let key = flow.key;
-        let guest = self.config.guest(key.destination);
+        let guest = key.guest;
         let Some(mut rings) = self.pool.listen(key.destination, key.port) else {
             self.refuse_now(link, id, &syn);
             return;
@@ -130,8 +130,7 @@ impl Stack {
         };
         flow.lone_fin = flow.lone_fin.map(|fin| fin.next(now));
         self.stats.retransmits += 1;
-        let guest = self.config.guest(key.destination);
-        emit::tcp(&mut self.scratch, &self.egress.ends, (key.destination, guest), &bare);
+        emit::tcp(&mut self.scratch, &self.egress.ends, (key.destination, key.guest), &bare);
         self.egress.send(link, &self.scratch, &mut self.stats);
         self.mark(id);
     }
@@ -208,7 +207,7 @@ impl Stack {
     /// Answers a SYN with RST; RFC 9293 §3.10.7.1.
     fn refuse_now<L: Link>(&mut self, link: &mut L, id: FlowId, syn: &Syn) {
         let Some(flow) = self.table.get_mut(id) else { return };
-        let destination = flow.key.destination;
+        let key = flow.key;
         let bare = Bare {
             source_port: syn.destination_port,
             destination_port: syn.source_port,
@@ -217,8 +216,7 @@ impl Stack {
             flags: Flags::RST | Flags::ACK,
             window: 0,
         };
-        let guest = self.config.guest(destination);
-        emit::tcp(&mut self.scratch, &self.egress.ends, (destination, guest), &bare);
+        emit::tcp(&mut self.scratch, &self.egress.ends, (key.destination, key.guest), &bare);
         self.egress.send(link, &self.scratch, &mut self.stats);
         self.end(id, End::Reset);
     }
