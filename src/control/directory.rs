@@ -69,14 +69,18 @@ impl Directory {
     /// The first of [`places`] that there is or that can be made.
     pub fn of_user() -> Result<Self, DirectoryError> {
         let places = places();
+        let mut unusable = None;
         for path in &places {
             match rustix::fs::mkdir(path, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => return Self::open(path),
+                Ok(()) | Err(Errno::EXIST) => match Self::open(path) {
+                    Ok(directory) => return Ok(directory),
+                    Err(error) => unusable = Some(error),
+                },
                 // There is no such runtime directory, or it is not ours.
                 Err(_) => {}
             }
         }
-        Err(DirectoryError::Nowhere(places))
+        Err(unusable.unwrap_or(DirectoryError::Nowhere(places)))
     }
 
     /// Opens a directory that there is.
