@@ -70,8 +70,10 @@ fn a_guest_sees_no_control_socket_also_of_later_sandboxes() {
     }
     let program = include_str!("hidden.py");
     for user in User::all() {
-        let seen = user.python(program, &[user.directory()], (None, ""));
-        assert_eq!(seen, "ready\ndone\n", "as {user:?}");
+        for arguments in [&[user.directory()][..], &[user.directory(), "notes"]] {
+            let seen = user.python(program, arguments, (None, ""));
+            assert_eq!(seen, "ready\ndone\n", "as {user:?}, {arguments:?}");
+        }
     }
     if User::all().contains(&User::Plain) {
         for runtime in ["/tmp/runtime", "/run/user/65534"] {
@@ -96,6 +98,6 @@ fn a_guest_that_gets_at_a_socket_all_the_same_is_told_nothing_and_believed_nothi
         let seen = user.python(include_str!("strangers.py"), &[directory, "/tmp/alias"], (None, &more));
         let refused = "portcullis: sandbox fake: the other end is a process in other namespaces, as inside a sandbox; \
             use it from outside\n";
-        assert_eq!(seen, format!("told b''\nready\n125 {refused}"), "as {user:?}");
+        assert_eq!(seen, format!("told b''\nready\n125 {refused}connected\n"), "as {user:?}");
     }
 }
