@@ -137,7 +137,7 @@ pub enum Problem {
     },
     /// A bound that cannot be one.
     #[error("{0}")]
-    Limit(LimitError),
+    Limit(Box<LimitError>),
     /// An output that cannot be one.
     #[error("is no file to write to; name a file in a directory that exists")]
     Output,

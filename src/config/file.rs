@@ -163,14 +163,18 @@ impl Source<'_> {
             limits.set(key.get_ref(), &amount(value.get_ref())).map_err(|error| {
                 let span =
                     if matches!(error, LimitError::Unknown { .. }) { key.span() } else { value.span() };
-                self.fault(span, &format!("[limits] {}", key.get_ref().escape_debug()), Problem::Limit(error))
+                self.fault(
+                    span,
+                    &format!("[limits] {}", key.get_ref().escape_debug()),
+                    Problem::Limit(Box::new(error)),
+                )
             })?;
         }
         limits.check().map_err(|error| {
             // The defaults are in order, so one of the two stands here.
             let to_blame = table.iter().find(|(key, _)| error.is_about(key.get_ref()));
             let span = to_blame.map(|(_, value)| value.span()).unwrap_or_default();
-            self.fault(span, "[limits]", Problem::Limit(error))
+            self.fault(span, "[limits]", Problem::Limit(Box::new(error)))
         })?;
         Ok(limits)
     }
