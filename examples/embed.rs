@@ -57,7 +57,7 @@ async fn main() -> Result<(), Failure> {
     let answer = LocalSet::new().run_until(visit(the_guests, "other.host")).await?;
     println!("guest got    {}", answer.replace("\r\n", "\n             ").trim_end());
     if let Some(stats) = sandbox.stats().await {
-        println!("frames       {} from the guest, {} to it", stats.frames_in, stats.frames_out);
+        println!("frames       {} from the guest, {} to it", stats.net.frames_in, stats.net.frames_out);
     }
 
     // 5. The end: no new flows, and those there are may finish. Here the guest has left before.

@@ -44,6 +44,8 @@ pub struct Config {
     pub publish: Vec<Publish>,
     /// The addresses of the guest's link.
     pub addressing: Addressing,
+    /// The bounds of the sandbox.
+    pub limits: Limits,
 }
 
 /// Flags as they were typed, to be joined with a file.

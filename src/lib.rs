@@ -11,6 +11,7 @@ pub mod audit;
 #[doc(hidden)]
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod dns;
 pub mod http;
 pub mod limits;

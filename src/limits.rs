@@ -1,60 +1,80 @@
 //! Every bound of a sandbox, with its unit and its reason.
 //!
 //! No buffer, queue, table, cache or wait is bounded by a literal elsewhere. A field is public so that an
-//! embedder can set it; [`Limits::default`] is what `portcullis run` uses.
+//! embedder can set it, and a key of `[limits]` in a configuration; [`Limits::default`] is what `portcullis run`
+//! uses where there is none.
+
+mod keys;
 
 use std::time::Duration;
 
+use keys::bounds;
+pub use keys::{Amount, LimitError};
+
+/// The least and the most a ring may hold, octets: some segments of the usual size, and all that RFC 7323 §2.3 can
+/// offer.
+const RING: std::ops::RangeInclusive<usize> = 16 << 10..=1 << 30;
+/// Entries of a table, all of whose room is made at once.
+const ENTRIES: usize = 1 << 24;
+/// Entries of a queue, all of whose room is made at once.
+const QUEUED: usize = 1 << 20;
+/// The largest window that HTTP/2 knows (RFC 9113 §6.9.1).
+const WINDOW: u32 = (1 << 31) - 1;
+/// A certificate's longest life, by which a leaf that leaks is soon worth nothing.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const NONE: Duration = Duration::ZERO;
+
+bounds! {
 /// The bounds of one sandbox.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// TCP flows at once. Over it a SYN is answered with RST and counted.
-    pub flows: usize,
+    pub flows: usize where ..=ENTRIES,
     /// SYNs held for a verdict or a dial at once. Over it: RST, counted.
-    pub half_open: usize,
+    pub half_open: usize where ..=ENTRIES,
     /// Closed flows remembered in TIME-WAIT; the oldest is dropped first.
-    pub tombstones: usize,
+    pub tombstones: usize where 0..=ENTRIES,
     /// How long a closed flow is remembered: as long as smoltcp's own TIME-WAIT.
-    pub time_wait: Duration,
+    pub time_wait: Duration where NONE..,
     /// Receive ring of a flow, bytes; virtual until touched. Also the window the guest is offered.
-    pub receive_ring: usize,
+    pub receive_ring: usize where RING,
     /// Transmit ring of a flow, bytes; virtual until touched.
-    pub transmit_ring: usize,
+    pub transmit_ring: usize where RING,
     /// Closed flows' rings kept for the next flow, so that no connection pays for fresh pages.
-    pub spare_rings: usize,
+    pub spare_rings: usize where 0..=ENTRIES,
     /// Bytes of rings that were ever touched, all flows and spare rings together: what they cost in memory. From
     /// half of it on new flows get small rings; over it new flows are refused, and one that would touch more is
     /// reset. Each is counted.
     pub ring_memory: usize,
     /// Frames read from the link in one turn, so that egress and flows get theirs.
-    pub frames_per_turn: usize,
+    pub frames_per_turn: usize where ..=65_536,
     /// Bytes a relay moves for one flow in one turn, for fairness between flows.
     pub bytes_per_turn: usize,
     /// A flow whose guest accepts no byte for so long while data is queued is reset.
     pub drain: Duration,
     /// Datagrams queued at once toward the DNS service, and replies toward the guest.
-    pub datagrams: usize,
+    pub datagrams: usize where ..=65_536,
     /// TCP connections into the guest at once, through all published ports together, so that the host's side cannot
     /// take every flow from the guest. Over it the peer is reset, and counted.
-    pub published_connections: usize,
+    pub published_connections: usize where 0..=ENTRIES,
     /// Peers of one published UDP port that have an association at once; the least recently heard of ends for the
     /// next. Also how many refused peers of it are remembered, so that each is recorded once.
-    pub published_peers: usize,
+    pub published_peers: usize where ..=ENTRIES,
     /// UDP and echo associations accepted at once; the least recently used one is ended for the next, counted.
-    pub associations: usize,
+    pub associations: usize where ..=ENTRIES,
     /// New associations that wait for a verdict. Over it their datagrams are dropped, counted.
-    pub associations_held: usize,
+    pub associations_held: usize where ..=ENTRIES,
     /// Datagrams of one association queued toward the proxy; one more is dropped, counted.
-    pub udp_queue: usize,
+    pub udp_queue: usize where ..=QUEUED,
     /// Octets of the packets in that queue.
     pub udp_queue_bytes: usize,
     /// Octets of buffers in the queues of all associations together.
     pub udp_memory: usize,
     /// Emptied buffers kept for the next datagrams of each direction, so that those cost no allocation.
-    pub spare_datagrams: usize,
+    pub spare_datagrams: usize where 0..=QUEUED,
     /// IP packets of the guest of which not all fragments are there, of up to 64 KiB each; the oldest is dropped for
     /// the next.
-    pub fragment_sets: usize,
+    pub fragment_sets: usize where ..=QUEUED,
     /// Fragments of one packet; one more spoils it.
     pub fragments_per_set: usize,
     /// How long the fragments of a packet are waited for, from the first that came.
@@ -62,22 +82,22 @@ pub struct Limits {
     /// ICMP errors sent to the guest in a second, and at once; more are dropped, counted.
     pub icmp_errors: u32,
     /// Frames of datagrams and ICMP errors queued toward the guest, which a link takes in one turn or is busy.
-    pub egress_frames: usize,
+    pub egress_frames: usize where ..=QUEUED,
     /// Octets of those frames.
     pub egress_bytes: usize,
     /// A UDP or echo association ends when for so long nothing has passed either way.
     pub udp_idle: Duration,
     /// Refused associations that have a record of their own within [`Limits::refusals_window`]; the others are
     /// counted in one, so that a scan does not fill the audit queue.
-    pub refusals_told: usize,
+    pub refusals_told: usize where 0..,
     /// The stretch of time that [`Limits::refusals_told`] is for.
     pub refusals_window: Duration,
     /// How long the guest's DHCP lease lasts; it is the same address for ever, so only as often as that is the guest
     /// heard of. Whole seconds.
-    pub dhcp_lease: Duration,
+    pub dhcp_lease: Duration where Duration::from_secs(60)..,
     /// How often a guest that configures IPv6 itself hears of its router unasked; between 4 s and 1,800 s. It believes
     /// in the router for three times as long.
-    pub router_interval: Duration,
+    pub router_interval: Duration where Duration::from_secs(4)..=Duration::from_secs(1_800),
 
     /// Bytes looked at to tell a protocol; a ClientHello may be split and large.
     pub sniff_bytes: usize,
@@ -94,37 +114,37 @@ pub struct Limits {
     pub stalled_body: Duration,
 
     /// Leaves kept, by host name.
-    pub leaves: usize,
+    pub leaves: usize where ..=ENTRIES,
     /// Life of a leaf; at most 24 h.
-    pub leaf_life: Duration,
+    pub leaf_life: Duration where Duration::from_secs(60)..=DAY,
     /// TLS 1.3 and 1.2 sessions remembered toward upstreams.
-    pub upstream_sessions: usize,
+    pub upstream_sessions: usize where 0..=ENTRIES,
 
     /// Header fields of a request or response.
-    pub header_fields: usize,
+    pub header_fields: usize where ..=16_384,
     /// Octets of a header list, names, values and 32 a field as RFC 9113 counts them.
-    pub header_bytes: usize,
+    pub header_bytes: usize where 1_024..=16 << 20,
     /// Concurrent h2 streams of one guest connection.
     pub h2_streams: u32,
     /// h2 flow-control window of a stream, octets.
-    pub h2_stream_window: u32,
+    pub h2_stream_window: u32 where ..=WINDOW,
     /// h2 flow-control window of a connection, octets.
-    pub h2_connection_window: u32,
+    pub h2_connection_window: u32 where 65_535..=WINDOW,
     /// Read and write buffer of an h1 connection, octets, each; also the largest piece of a body moved at once.
-    pub h1_buffer: usize,
+    pub h1_buffer: usize where 8_192..=1 << 30,
     /// Octets of DATA queued on one h2 stream while its peer's window is closed.
-    pub h2_send_buffer: usize,
+    pub h2_send_buffer: usize where ..=1 << 30,
     /// h2 streams reset by a peer before we looked at them; over it the connection ends (rapid reset).
-    pub h2_pending_resets: usize,
+    pub h2_pending_resets: usize where 0..,
     /// h2 streams we had to reset for a peer's faults; over it the connection ends.
-    pub h2_error_resets: usize,
+    pub h2_error_resets: usize where 0..,
     /// How long an answer is silent before the beginning of what may be a secret goes on to the guest, where it is
     /// no longer than `released_octets`: a peer may wait for the end of a message that ends as a secret begins.
-    pub scrub_silence: Duration,
+    pub scrub_silence: Duration where NONE..,
     /// Octets of a secret's beginning that a silence may let go; the rest of the secret is scrubbed all the same.
-    pub released_octets: usize,
+    pub released_octets: usize where 0..=3,
     /// Octets of a guest's own text quoted in a refusal or an event.
-    pub quoted_text: usize,
+    pub quoted_text: usize where ..=65_536,
 
     /// Address → name bindings held from DNS answers.
     pub dns_bindings: usize,
@@ -133,42 +153,73 @@ pub struct Limits {
     /// Names bound to one address; each of them is judged when a flow is opened to it.
     pub dns_names_per_address: usize,
     /// Names with an address of the sandbox's own range.
-    pub dns_mapped_names: usize,
+    pub dns_mapped_names: usize where ..=ENTRIES,
     /// Questions being forwarded at once.
     pub dns_in_flight: usize,
     /// Wait for one nameserver before the next is asked.
     pub dns_timeout: Duration,
     /// Least time a binding lives, whatever the TTL said.
-    pub dns_ttl_floor: Duration,
+    pub dns_ttl_floor: Duration where NONE..,
     /// Idle time of a DNS connection over TCP.
     pub dns_tcp_idle: Duration,
     /// Longest time a binding or an answer lives, whatever the TTL said.
     pub dns_ttl_ceiling: Duration,
     /// TTL of answers this program makes up itself: mapped names, the host alias, the hosts file.
-    pub dns_local_ttl: Duration,
+    pub dns_local_ttl: Duration where NONE..,
     /// How long "there is none" is believed, since a nameserver's own word for it is not read.
-    pub dns_negative_ttl: Duration,
+    pub dns_negative_ttl: Duration where NONE..,
     /// Answers kept, one a name and family.
-    pub dns_cached_answers: usize,
+    pub dns_cached_answers: usize where ..=ENTRIES,
     /// Addresses kept of one answer.
     pub dns_answer_addresses: usize,
     /// CNAMEs followed in one answer.
-    pub dns_aliases: usize,
+    pub dns_aliases: usize where 0..=1_024,
     /// Octets of an answer over UDP, whatever the guest offers: what no path has to fragment.
-    pub dns_udp_payload: u16,
+    pub dns_udp_payload: u16 where 512..,
     /// How long a nameserver that failed is asked last.
-    pub dns_nameserver_rest: Duration,
+    pub dns_nameserver_rest: Duration where NONE..,
     /// Once one family has answered, how long a dial waits for the other (RFC 8305 §3).
-    pub dns_second_family: Duration,
+    pub dns_second_family: Duration where NONE..,
     /// Octets read of the host's hosts file and of its resolv.conf; the rest is not looked at.
     pub dns_host_file: u64,
 
     /// Audit records queued for the sink.
-    pub audit_queue: usize,
+    pub audit_queue: usize where ..=QUEUED,
     /// Events queued for one subscriber; a slow one misses the oldest.
-    pub event_queue: usize,
+    pub event_queue: usize where ..=QUEUED,
     /// `shutdown()` waits so long for flows to end by themselves.
-    pub shutdown: Duration,
+    pub shutdown: Duration where NONE..,
+
+    /// Connections to the control socket served at once; the next ones wait.
+    pub control_connections: usize where ..=1_024,
+    /// Octets of one request on the control socket.
+    pub control_request: usize where 64..=1 << 20,
+    /// Octets of an answer on the control socket that a client reads.
+    pub control_answer: usize where 1_024..=1 << 30,
+    /// How long one request on the control socket may take, answer included.
+    pub control_wait: Duration where ..=Duration::from_secs(3600),
+}
+}
+
+impl Limits {
+    /// Makes sure that a sandbox can run within these bounds.
+    pub fn check(&self) -> Result<(), LimitError> {
+        self.check_each()?;
+        let ordered = [
+            ("dns_ttl_floor", "dns_ttl_ceiling", self.dns_ttl_floor <= self.dns_ttl_ceiling),
+            // One flow alone must be able to fill its rings.
+            ("receive_ring", "ring_memory", self.receive_ring <= self.ring_memory),
+            (
+                "transmit_ring",
+                "ring_memory",
+                self.transmit_ring <= self.ring_memory.saturating_sub(self.receive_ring),
+            ),
+        ];
+        match ordered.into_iter().find(|(.., holds)| !holds) {
+            Some((small, large, _)) => Err(LimitError::Order { small, large }),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Default for Limits {
@@ -252,6 +303,14 @@ impl Default for Limits {
             audit_queue: 4_096,
             event_queue: 1_024,
             shutdown: Duration::from_secs(5),
+
+            control_connections: 16,
+            control_request: 64 << 10,
+            control_answer: 16 << 20,
+            control_wait: Duration::from_secs(5),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,10 @@
 //! to be given (the CA, the placeholders, its addresses); [`Prepared::start`] takes the guest's [`Link`] and
 //! runs the sandbox on a thread of its own. Invariant: two sandboxes share nothing that can be changed.
 
+mod desk;
 mod guest_env;
 mod load;
+mod stats;
 mod thread;
 
 use std::fs::File;
@@ -16,9 +18,9 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::audit::{Audit, Denials, Record, Sink, SinkError};
 use crate::config::{Config, ConfigError};
-use crate::limits::Limits;
+use crate::control::Endpoint;
+use crate::limits::{LimitError, Limits};
 use crate::link::Link;
-use crate::net;
 use crate::policy::Dial;
 use crate::proxy::{HostDial, Port};
 use crate::secret::{LocationError, SecretError, SecretSpec, Secrets, SourceError};
@@ -26,15 +28,18 @@ use crate::tls::{self, CaError, CertificateAuthority, Connector, LeafError, Leav
 
 pub use crate::proxy::{BindError, Published};
 pub use guest_env::GuestEnv;
+pub(crate) use guest_env::to_shell;
+pub use stats::Stats;
 
 /// What a sandbox is made of.
 pub struct Builder {
     config: Config,
     secrets: Vec<SecretSpec>,
-    limits: Limits,
+    limits: Option<Limits>,
     slot: Option<u16>,
     dial: Box<dyn Dial + Send>,
     audit: Option<PathBuf>,
+    control: Option<Endpoint>,
     on_termination: Option<Box<dyn FnOnce(Termination) + Send>>,
 }
 
@@ -53,10 +58,10 @@ impl Builder {
         self
     }
 
-    /// Other bounds than [`Limits::default`].
+    /// Other bounds than those of the configuration.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.limits = Some(limits);
         self
     }
 
@@ -82,6 +87,13 @@ impl Builder {
         self
     }
 
+    /// Answers on a control socket too, as `portcullis status`, `env` and `ca` ask. Without, there is none.
+    #[must_use]
+    pub fn control(mut self, endpoint: Endpoint) -> Self {
+        self.control = Some(endpoint);
+        self
+    }
+
     /// Called once, on the sandbox's thread, when the sandbox ends.
     #[must_use]
     pub fn on_termination(mut self, hook: impl FnOnce(Termination) + Send + 'static) -> Self {
@@ -91,7 +103,9 @@ impl Builder {
 
     /// Checks everything, loads the secrets, makes the CA and the placeholders. Starts no thread.
     pub fn prepare(mut self) -> Result<Prepared, StartError> {
-        let limits = Arc::new(self.limits);
+        let limits = self.limits.unwrap_or_else(|| self.config.limits.clone());
+        limits.check()?;
+        let limits = Arc::new(limits);
         self.config.addressing.slot = self.slot.unwrap_or(self.config.addressing.slot);
         let mut specs = load::secrets(&self.config)?;
         let policy = load::policy(&self.config, &self.secrets)?;
@@ -117,6 +131,7 @@ impl Builder {
                 dial: self.dial,
                 on_termination: self.on_termination,
             },
+            control: self.control,
             authority,
             roots,
             sink,
@@ -128,6 +143,7 @@ impl Builder {
 pub struct Prepared {
     guest_env: GuestEnv,
     parts: thread::Parts,
+    control: Option<Endpoint>,
     authority: Arc<CertificateAuthority>,
     roots: Roots,
     sink: Option<File>,
@@ -172,9 +188,12 @@ impl Prepared {
         let (subscribers, denials) = (audit.subscribers(), audit.denials());
         let ca_cert_pem = self.authority.pem().to_owned();
         let (commands, inbox) = mpsc::channel(1);
+        let desk = self
+            .control
+            .map(|endpoint| desk::Desk::new(endpoint, commands.downgrade(), &self.guest_env, &ca_cert_pem));
         let thread = std::thread::Builder::new()
             .name("portcullis".into())
-            .spawn(move || thread::run(self.parts, audit, link, inbox))
+            .spawn(move || thread::run(self.parts, audit, link, thread::Inbox { commands: inbox, desk }))
             .map_err(StartError::Thread)?;
         Ok(Sandbox {
             ca_cert_pem,
@@ -201,7 +220,7 @@ pub struct Sandbox {
 
 /// What a handle asks of the sandbox's thread.
 enum Command {
-    Stats(oneshot::Sender<net::Stats>),
+    Stats(oneshot::Sender<Stats>),
     Shutdown,
 }
 
@@ -212,10 +231,11 @@ impl Sandbox {
         Builder {
             config: Config::default(),
             secrets: Vec::new(),
-            limits: Limits::default(),
+            limits: None,
             slot: None,
             dial: Box::new(HostDial),
             audit: None,
+            control: None,
             on_termination: None,
         }
     }
@@ -238,8 +258,8 @@ impl Sandbox {
         &self.published
     }
 
-    /// Counters of the guest's network; `None` once the sandbox has ended.
-    pub async fn stats(&self) -> Option<net::Stats> {
+    /// What was counted so far; `None` once the sandbox has ended.
+    pub async fn stats(&self) -> Option<Stats> {
         let (reply, stats) = oneshot::channel();
         self.commands.send(Command::Stats(reply)).await.ok()?;
         stats.await.ok()
@@ -290,6 +310,9 @@ pub enum StartError {
     /// The configuration contradicts itself, or names what is not there.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Its bounds cannot hold.
+    #[error("limits: {0}")]
+    Limit(#[from] LimitError),
     /// A secret's value could not be had.
     #[error(transparent)]
     Source(#[from] SourceError),

@@ -244,6 +244,47 @@ pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// A process at the other end of a Unix socket, as it was when it connected or began to listen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    /// Its number in our pid namespace; 0 where it has none.
+    pub(crate) process: libc::pid_t,
+    /// Its effective user.
+    pub(crate) user: libc::uid_t,
+}
+
+/// Who is at the other end of a Unix socket. rustix's own call cannot say that the process has no number here.
+///
+/// # Errors
+/// What `getsockopt` said.
+pub(crate) fn peer_of(socket: BorrowedFd<'_>) -> io::Result<Peer> {
+    let mut credentials = libc::ucred { pid: 0, uid: libc::uid_t::MAX, gid: libc::gid_t::MAX };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).map_err(io::Error::other)?;
+    let (fd, value) = (socket.as_raw_fd(), (&raw mut credentials).cast());
+    // SAFETY: SO_PEERCRED writes at most `length` octets to `credentials`, which has so many.
+    check(unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, value, &raw mut length) })?;
+    Ok(Peer { process: credentials.pid, user: credentials.uid })
+}
+
+/// Closes every descriptor from 3 up but `keep`, in a process of [`fork_into`]'s making: the copies it has of its
+/// parent's descriptors, whose owners it never drops.
+///
+/// # Errors
+/// What `close_range` said; it is in Linux 5.9 and later.
+pub(crate) fn close_inherited(keep: BorrowedFd<'_>) -> io::Result<()> {
+    const FIRST: libc::c_uint = 3;
+    let keep = libc::c_uint::try_from(keep.as_raw_fd()).map_err(io::Error::other)?;
+    for (first, last) in
+        [(FIRST, keep.saturating_sub(1)), (keep.saturating_add(1).max(FIRST), libc::c_uint::MAX)]
+    {
+        if first <= last {
+            // SAFETY: by the word of the caller nobody in this process uses what is closed.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
+        }
+    }
+    Ok(())
+}
+
 /// The result of a call that says -1 for an error in `errno`.
 fn check<T: From<i8> + PartialEq>(result: T) -> io::Result<T> {
     if result == T::from(-1) { Err(io::Error::last_os_error()) } else { Ok(result) }

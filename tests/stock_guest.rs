@@ -131,7 +131,7 @@ impl Guest {
 
     fn stats(&self) -> Stats {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(self.sandbox.stats()).unwrap()
+        runtime.block_on(self.sandbox.stats()).unwrap().net
     }
 
     fn end(self) {

@@ -135,7 +135,8 @@ fn counters_and_denials_are_apart() {
     run(async {
         let (_origin, one, other) = two().await;
         one.https(Http::One, "denied.example").await.get("/", &[]).await;
-        let (busy, idle) = (one.sandbox().stats().await.unwrap(), other.sandbox().stats().await.unwrap());
+        let (busy, idle) =
+            (one.sandbox().stats().await.unwrap().net, other.sandbox().stats().await.unwrap().net);
         assert!(busy.flows_opened == 1 && busy.frames_in > 0 && busy.datagrams > 0, "{busy:?}");
         assert_eq!((idle.flows_opened, idle.frames_in, idle.datagrams), (0, 0, 0));
         assert!(one.sandbox().denials().unwrap().contains("denied.example:443"));

@@ -5,7 +5,9 @@
 
 mod event;
 mod sink;
+mod stats;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +16,7 @@ use tokio::sync::broadcast;
 
 pub use event::{Event, FlowKind, Record, clip};
 pub use sink::{Sink, SinkError};
+pub use stats::{Flows, Stats};
 
 use crate::limits::Limits;
 
@@ -23,6 +26,7 @@ pub struct Audit {
     subscribers: broadcast::Sender<Record>,
     denials: Arc<Denials>,
     flows: AtomicU64,
+    counts: Cell<Stats>,
 }
 
 impl Audit {
@@ -30,7 +34,7 @@ impl Audit {
     #[must_use]
     pub fn new(sink: Option<Sink>, limits: &Limits) -> Self {
         let (subscribers, _) = broadcast::channel(limits.event_queue);
-        Self { sink, subscribers, denials: Arc::default(), flows: AtomicU64::new(0) }
+        Self { sink, subscribers, denials: Arc::default(), flows: AtomicU64::new(0), counts: Cell::default() }
     }
 
     /// Records one event; never waits.
@@ -41,6 +45,9 @@ impl Audit {
                 None => self.denials.count_question(target),
             }
         }
+        let mut counts = self.counts.get();
+        counts.count(&event);
+        self.counts.set(counts);
         let record = Record::now(event);
         if let Some(sink) = &self.sink {
             sink.write(&record);
@@ -52,6 +59,12 @@ impl Audit {
     /// Counts a denial of a flow in the tally alone, where its record is one with others.
     pub fn tally(&self, target: &str) {
         self.denials.count(target);
+    }
+
+    /// How many events there were, by kind.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.counts.get()
     }
 
     /// Whether the file can take a record now. Where it cannot, nothing may be injected.

@@ -3,10 +3,14 @@
 //! It turns flags into a [`Config`](crate::config::Config) and an end into an exit status, and does nothing that
 //! a user of the library could not do. Invariant: a wrong command line is told and ends with [`OWN_FAILURE`].
 
+pub mod ca;
 pub mod check;
+pub mod env;
 pub mod options;
+mod process;
 #[cfg(target_os = "linux")]
 pub mod run;
+pub mod status;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -17,6 +21,9 @@ use clap::error::ErrorKind;
 /// Exit code of our own failures, wrong usage among them.
 pub const OWN_FAILURE: u8 = 125;
 
+/// Why a subcommand does not start: an error that says in one line what to do.
+pub type Failure = Box<dyn std::error::Error>;
+
 /// The one guarded way out of an agent sandbox.
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, about, max_term_width = 100)]
@@ -26,6 +33,12 @@ enum Arguments {
     Run(run::RunArgs),
     /// Say what would happen to a request, without sending it
     Check(check::CheckArgs),
+    /// Say which sandboxes run, or what one of them has counted
+    Status(status::StatusArgs),
+    /// Print the variables of a running sandbox's guest, as a shell reads them
+    Env(env::EnvArgs),
+    /// Print the certificate of a running sandbox's CA
+    Ca(ca::CaArgs),
 }
 
 /// Runs the command line of this process.
@@ -44,14 +57,20 @@ pub fn main() -> ExitCode {
             return if asked_for { ExitCode::SUCCESS } else { ExitCode::from(OWN_FAILURE) };
         }
     };
-    match arguments {
+    // What the others say, they say here.
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    let code = match arguments {
         #[cfg(target_os = "linux")]
-        Arguments::Run(arguments) => run::run(&arguments),
-        Arguments::Check(arguments) => {
-            let code = check::check(&arguments, &mut io::stdout().lock(), &mut io::stderr().lock());
-            ExitCode::from(code.unwrap_or(OWN_FAILURE))
+        Arguments::Run(arguments) => {
+            drop((out, err));
+            return run::run(&arguments);
         }
-    }
+        Arguments::Check(arguments) => check::check(&arguments, &mut out, &mut err),
+        Arguments::Status(arguments) => status::status(&arguments, &mut out, &mut err),
+        Arguments::Env(arguments) => env::env(&arguments, &mut out, &mut err),
+        Arguments::Ca(arguments) => ca::ca(&arguments, &mut out, &mut err),
+    };
+    ExitCode::from(code.unwrap_or(OWN_FAILURE))
 }
 
 /// What clap says over several lines: the cause, a similar flag where there is one, and the usage.

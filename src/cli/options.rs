@@ -1,4 +1,4 @@
-//! The flags that subcommands share.
+//! The flags that subcommands share: what `check` judges, and what `run` and `serve` start with.
 //!
 //! Texts only; [`crate::config`] gives them meaning, so that a fault reads the same from a flag and from a file.
 
@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::Failure;
+use super::process::Log;
 use crate::config::{Config, ConfigError, Flags, Place, Problem};
+use crate::control::{self, ClaimError, Endpoint, SandboxName};
+use crate::sandbox::{Builder, Sandbox};
 
 /// What a sandbox may reach and with which secrets.
 #[derive(Args, Clone, Debug, Default)]
@@ -55,6 +59,75 @@ impl Options {
         };
         Config::load(self.config.as_deref(), flags)
     }
+}
+
+/// What a sandbox is started with, whatever its guest is.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SandboxArgs {
+    /// What the guest may reach.
+    #[command(flatten)]
+    pub options: Options,
+    /// Who may come in.
+    #[command(flatten)]
+    pub ports: Ports,
+    /// Append one JSON object a line for each flow, request, injection and denial
+    #[arg(long, value_name = "FILE")]
+    pub audit: Option<String>,
+    /// Append what happens to FILE; the variable PORTCULLIS_LOG says how much
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<String>,
+    /// Call the sandbox NAME; status, env and ca know it by that [default: the subcommand and our process]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<SandboxName>,
+}
+
+impl SandboxArgs {
+    /// Reads what they name; a fault in any of them starts nothing. `maker` is the subcommand.
+    pub fn load(&self, maker: &str) -> Result<Loaded, Failure> {
+        let config = self.options.load_with(&self.ports)?;
+        let audit = self.audit.as_deref().map(|text| output_file("--audit", text)).transpose()?;
+        let log = self.log.as_deref().map(|text| output_file("--log", text)).transpose()?;
+        if audit.is_some() && audit == log {
+            return Err("--audit and --log name the same file; give each one of its own".into());
+        }
+        let mut opened = Log::open(log.as_deref())?;
+        let mut builder = Sandbox::builder().config(config);
+        if let Some(audit) = &audit {
+            builder = builder.audit(audit);
+        }
+        match self.claim(maker)? {
+            Ok(endpoint) => builder = builder.control(endpoint),
+            Err(why) => opened.tell_later(format!("no control socket: {why}")),
+        }
+        let hidden = audit.into_iter().chain(log).chain(control_directories()).collect();
+        Ok(Loaded { builder, log: opened, hidden })
+    }
+
+    /// Takes the name, or one made of the subcommand and our process. Only a name that was asked for and cannot be had
+    /// is a failure; without one the inner error is worth a line in the log.
+    fn claim(&self, maker: &str) -> Result<Result<Endpoint, ClaimError>, Failure> {
+        match &self.name {
+            Some(name) => Ok(Ok(Endpoint::claim(name)?)),
+            None => Ok(Endpoint::claim(&SandboxName::of_process(&SandboxName::parse(maker)?))),
+        }
+    }
+}
+
+/// The directories of control sockets: the one in use, and others of this user's that are there.
+fn control_directories() -> impl Iterator<Item = PathBuf> {
+    // A link may be anybody's and lead anywhere.
+    let is_directory = |path: &PathBuf| path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    control::places().into_iter().filter(is_directory)
+}
+
+/// A sandbox that is configured, and the log that is not started yet.
+pub struct Loaded {
+    /// The sandbox.
+    pub builder: Builder,
+    /// Where to log to.
+    pub(super) log: Log,
+    /// The files written to and the directories of control sockets, which no guest may see.
+    pub hidden: Vec<PathBuf>,
 }
 
 /// Reads the value of `--audit` or `--log`: a file that can be made or added to.

@@ -5,46 +5,29 @@
 //! the command's terminal stands nothing of ours but start-up errors and one line of denials at the end.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Mutex;
 
 use tokio::sync::oneshot;
-use tracing_subscriber::EnvFilter;
 
-use super::OWN_FAILURE;
-use super::options::{Options, Ports, output_file};
+use super::options::{Loaded, SandboxArgs};
+use super::process::{complain, raise_descriptor_limit, refuse_huge_pages};
+use super::{Failure, OWN_FAILURE};
 use crate::link::tap::TapLink;
 use crate::namespace::{self, Child, Exit, Spec, environment};
-use crate::sandbox::{Prepared, Sandbox, Termination};
-
-/// The variable that says how much is logged, in the form of `RUST_LOG`.
-const LOG_FILTER: &str = "PORTCULLIS_LOG";
+use crate::sandbox::{Prepared, Termination};
 
 /// Command line of `run`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct RunArgs {
     /// What the command may reach.
     #[command(flatten)]
-    pub options: Options,
-    /// Who may come in.
-    #[command(flatten)]
-    pub ports: Ports,
-    /// Append one JSON object a line for each flow, request, injection and denial
-    #[arg(long, value_name = "FILE")]
-    pub audit: Option<String>,
-    /// Append what happens to FILE; the variable PORTCULLIS_LOG says how much
-    #[arg(long, value_name = "FILE")]
-    pub log: Option<String>,
+    pub sandbox: SandboxArgs,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub command: Vec<OsString>,
 }
-
-type Failure = Box<dyn std::error::Error>;
 
 /// Runs the command to its end; its exit code, or ours.
 #[must_use]
@@ -61,28 +44,14 @@ pub fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn start(args: &RunArgs) -> Result<u8, Failure> {
-    let config = args.options.load_with(&args.ports)?;
-    let audit = args.audit.as_deref().map(|text| output_file("--audit", text)).transpose()?;
-    let log = args.log.as_deref().map(|text| output_file("--log", text)).transpose()?;
-    if audit.is_some() && audit == log {
-        return Err("--audit and --log name the same file; give each one of its own".into());
-    }
-    let log_file = log.as_deref().map(open_log).transpose()?;
-    let filter = log_filter()?;
-    let mut builder = Sandbox::builder().config(config);
-    if let Some(audit) = &audit {
-        builder = builder.audit(audit);
-    }
+    let Loaded { builder, log, hidden } = args.sandbox.load("run")?;
     let (ended, termination) = oneshot::channel();
     let prepared = builder.on_termination(move |why| drop(ended.send(why))).prepare()?;
-    let hidden = audit.into_iter().chain(log).collect();
     let spec = spec(&prepared, args, hidden);
 
     let running = namespace::spawn(&spec)?;
     // From here on there may be threads.
-    if let Some(file) = log_file {
-        start_log(file, filter);
-    }
+    log.start();
     raise_descriptor_limit();
     refuse_huge_pages();
     let mtu = prepared.guest_env().mtu;
@@ -113,7 +82,7 @@ fn spec(prepared: &Prepared, args: &RunArgs, hidden: Vec<PathBuf>) -> Spec {
         ca_pem: prepared.ca_cert_pem().to_owned(),
         bundle: prepared.bundle_pem(),
         hidden,
-        read_only: args.options.config.iter().cloned().collect(),
+        read_only: args.sandbox.options.config.iter().cloned().collect(),
     }
 }
 
@@ -131,49 +100,4 @@ fn wait(mut child: Child, termination: oneshot::Receiver<Termination>) -> Result
         }
         Ok(child.wait().await?)
     })
-}
-
-fn open_log(path: &Path) -> Result<File, Failure> {
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-    file.map_err(|error| {
-        format!("--log {}: {error}; name a file that can be appended to", path.display()).into()
-    })
-}
-
-fn log_filter() -> Result<EnvFilter, Failure> {
-    let Some(text) = std::env::var_os(LOG_FILTER) else { return Ok(EnvFilter::new("info")) };
-    let filter = EnvFilter::try_new(text.to_string_lossy());
-    filter.map_err(|error| format!("variable {LOG_FILTER}: {error}; set it as in portcullis=debug").into())
-}
-
-fn start_log(file: File, filter: EnvFilter) {
-    // A full disk is not to be told on the command's terminal.
-    let log = tracing_subscriber::fmt().log_internal_errors(false);
-    log.with_ansi(false).with_env_filter(filter).with_writer(Mutex::new(file)).init();
-}
-
-/// A flow has a descriptor or two; the usual soft limit of 1,024 is far below [`Limits::flows`].
-///
-/// [`Limits::flows`]: crate::limits::Limits::flows
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, "the descriptor limit stays as it is");
-    }
-}
-
-/// Where huge pages are `always` on, one touched octet of a flow's ring would cost 2 MiB. The command was forked
-/// before and keeps the caller's setting.
-fn refuse_huge_pages() {
-    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        tracing::warn!(%error, "huge pages stay as they are, and idle flows may take more memory");
-    }
-}
-
-/// One line on standard error.
-#[expect(clippy::print_stderr, reason = "this is where a command line tells what went wrong")]
-fn complain(line: &str) {
-    eprintln!("portcullis: {line}");
 }

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::limits::LimitError;
 use crate::net::{AddressingError, MacError};
 use crate::policy::{PublishError, RuleError, SubnetError};
 
@@ -168,6 +169,9 @@ pub enum Problem {
         /// The variable.
         variable: String,
     },
+    /// A bound that cannot be one.
+    #[error("{0}")]
+    Limit(Box<LimitError>),
     /// An output that cannot be one.
     #[error("is no file to write to; name a file in a directory that exists")]
     Output,

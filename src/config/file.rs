@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::limits::{Amount, LimitError, Limits};
 use crate::name::HostPattern;
 use crate::policy::{AllowRule, Publish, RuleSource, Subnet, Target};
 use crate::secret::Location;
@@ -30,6 +31,8 @@ struct File {
     secrets: BTreeMap<Spanned<String>, Secret>,
     #[serde(default)]
     publish: Vec<Published>,
+    #[serde(default)]
+    limits: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -99,6 +102,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         nameservers: source.nameservers(&file.net.nameservers)?,
         publish: source.published(&file.net.publish, &file.publish)?,
         addressing: source.addressing(&file.net)?,
+        limits: source.limits(&file.limits)?,
     })
 }
 
@@ -212,6 +216,28 @@ impl Source<'_> {
         places.get_ref().iter().map(place).collect()
     }
 
+    fn limits(&self, table: &BTreeMap<Spanned<String>, Spanned<toml::Value>>) -> Result<Limits, ConfigError> {
+        let mut limits = Limits::default();
+        for (key, value) in table {
+            limits.set(key.get_ref(), &amount(value.get_ref())).map_err(|error| {
+                let span =
+                    if matches!(error, LimitError::Unknown { .. }) { key.span() } else { value.span() };
+                self.fault(
+                    span,
+                    &format!("[limits] {}", key.get_ref().escape_debug()),
+                    Problem::Limit(Box::new(error)),
+                )
+            })?;
+        }
+        limits.check().map_err(|error| {
+            // The defaults are in order, so one of the two stands here.
+            let to_blame = table.iter().find(|(key, _)| error.is_about(key.get_ref()));
+            let span = to_blame.map(|(_, value)| value.span()).unwrap_or_default();
+            self.fault(span, "[limits]", Problem::Limit(Box::new(error)))
+        })?;
+        Ok(limits)
+    }
+
     pub(super) fn fault(&self, span: Range<usize>, key: &str, problem: Problem) -> ConfigError {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
@@ -223,6 +249,22 @@ impl Source<'_> {
 
 /// Where nameservers listen, where no port is given.
 const DNS: u16 = 53;
+
+/// A value of `[limits]`; one that is neither a whole number nor text reads as text that means nothing.
+fn amount(value: &toml::Value) -> Amount {
+    match value {
+        toml::Value::Integer(number) => match u64::try_from(*number) {
+            Ok(number) => Amount::Number(number),
+            Err(_) => Amount::Text(number.to_string()),
+        },
+        toml::Value::String(text) => Amount::Text(text.clone()),
+        toml::Value::Float(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Array(_)
+        | toml::Value::Table(_) => Amount::Text(String::new()),
+    }
+}
 
 /// serde repeats a value of the wrong type, which may be a secret that was written where its table belongs.
 fn without_value(message: &str) -> String {

@@ -343,3 +343,27 @@ fn faults_of_published_ports_say_where_they_stand() {
             .starts_with("--publish '127.0.0.1:1:3': 127.0.0.1:1 is published already")
     );
 }
+
+#[test]
+fn bounds_are_read_and_every_fault_has_its_place() {
+    let config = parse("[limits]\nflows = 100\nring_memory = \"64MiB\"\nsniff = \"250ms\"").unwrap();
+    assert_eq!((config.limits.flows, config.limits.ring_memory), (100, 64 << 20));
+    assert_eq!(config.limits.sniff, std::time::Duration::from_millis(250));
+    for (text, place, says) in [
+        ("[limits]\nflowz = 1", "2:1", "[limits] flowz: there is no such limit; did you mean flows?"),
+        ("[limits]\n  flows = \"x\"", "2:11", "[limits] flows: write a whole number"),
+        ("[limits]\nflows = -1", "2:9", "write a whole number"),
+        ("[limits]\nflows = 1.5", "2:9", "write a whole number"),
+        ("[limits]\nflows = [1]", "2:9", "write a whole number"),
+        ("[limits]\nflows = 0", "2:9", "flows must be from 1 to 16777216"),
+        ("[limits]\nsniff = 5", "2:9", "write a time"),
+        ("[limits]\nleaf_life = \"25h\"", "2:13", "leaf_life must be from 1m to 24h"),
+        ("[limits]\nflows = 1\nring_memory = 100000", "3:15", "may not be more than ring_memory"),
+        ("[limits]\nflows = 1\nflows = 2", "3:1", "duplicate key"),
+        ("limits = 5", "1:10", "invalid type: integer"),
+    ] {
+        let error = parse(text).expect_err(text);
+        assert!(error.starts_with(&format!("dir/p.toml:{place}: ")), "{text:?}: {error}");
+        assert!(error.contains(says) && !error.contains('\n'), "{text:?}: {error}");
+    }
+}

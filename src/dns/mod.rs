@@ -16,6 +16,7 @@ mod names;
 mod question;
 mod reply;
 mod resolver;
+mod stats;
 mod stream;
 mod watched;
 
@@ -24,6 +25,7 @@ pub use mapped::MappedPrefix;
 pub use names::{Gateways, Meaning, Names};
 pub use reply::Transport;
 pub use resolver::{OnDenial, ResolveFailure, Resolver, Setup};
+pub use stats::Stats;
 
 use std::net::IpAddr;
 

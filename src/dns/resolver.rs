@@ -4,7 +4,7 @@
 //! Invariant: only [`AtQuestion::Forward`] and a [`NamePermit`] lead to a question that leaves the host, and no
 //! address is told to the guest or handed out for a dial that policy has not judged.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -31,6 +31,7 @@ use super::mapped::MappedPrefix;
 use super::names::{Gateways, Names};
 use super::question::{Kind, Parsed, Question};
 use super::reply::{self, Content, Transport};
+use super::stats::Stats;
 use super::watched::Watched;
 
 /// Hears of denials; it must not call the resolver.
@@ -73,6 +74,7 @@ pub struct Resolver {
     forwarder: Forwarder,
     in_flight: Semaphore,
     on_denial: Option<OnDenial>,
+    counts: Cell<Stats>,
 }
 
 impl fmt::Debug for Resolver {
@@ -150,6 +152,7 @@ impl Resolver {
             policy,
             limits,
             on_denial,
+            counts: Cell::default(),
         })
     }
 
@@ -159,19 +162,38 @@ impl Resolver {
         &self.names
     }
 
+    /// What was counted so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.counts.get()
+    }
+
+    fn count(&self, count: impl FnOnce(&mut Stats)) {
+        let mut counts = self.counts.get();
+        count(&mut counts);
+        self.counts.set(counts);
+    }
+
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
     }
 
     /// Answers a guest's message; an empty answer is silence.
     pub async fn answer(&self, query: &[u8], transport: Transport) -> Vec<u8> {
+        self.count(|counts| counts.messages += 1);
         match Question::parse(query) {
             Parsed::Question(question) => {
                 let content = self.content(&question).await;
                 reply::write(&question, &content, transport, &self.limits)
             }
-            Parsed::Answered(message) => message,
-            Parsed::Silence => Vec::new(),
+            Parsed::Answered(message) => {
+                self.count(|counts| counts.malformed += 1);
+                message
+            }
+            Parsed::Silence => {
+                self.count(|counts| counts.malformed += 1);
+                Vec::new()
+            }
         }
     }
 
@@ -184,6 +206,7 @@ impl Resolver {
         };
         let standing = self.policy.at_question(&host);
         if let AtQuestion::Deny(denial) = &standing {
+            self.count(|counts| counts.denied += 1);
             // Once for both families, and not again while the guest holds on to the address.
             let told = matches!(question.kind(), Kind::Address(_)) && self.names.borrow().is_mapped(&host);
             if !told {
@@ -217,6 +240,7 @@ impl Resolver {
     /// The answer about an allowed name; its addresses are bound to it before the guest hears of them.
     async fn forwarded(&self, host: &HostName, family: Family) -> Content {
         let Ok((known, ttl)) = self.lookup(host, family, Patience::Drop).await else {
+            self.count(|counts| counts.failed += 1);
             return Content::ServerFailure;
         };
         if known.addresses.is_empty() {
@@ -326,6 +350,7 @@ impl Resolver {
         }
         .ok_or(ForwardError::Busy)?;
         // Boxed: the way to the network is rare and its state large.
+        self.count(|counts| counts.forwarded += 1);
         let records = Box::pin(self.forwarder.ask(host, family)).await?;
         let ttl = records.ttl;
         let known = Rc::new(self.sift(host, records));

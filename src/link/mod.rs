@@ -7,9 +7,23 @@ use std::io;
 use std::num::NonZeroU16;
 use std::task::{Context, Poll};
 
+#[cfg(target_os = "linux")]
+pub mod datagram;
+#[cfg(target_os = "linux")]
+mod late;
 pub mod memory;
 #[cfg(target_os = "linux")]
+mod socket;
+#[cfg(target_os = "linux")]
+pub mod stream;
+#[cfg(target_os = "linux")]
 pub mod tap;
+
+#[cfg(target_os = "linux")]
+pub use socket::BindError;
+
+/// The longest frame there is, octets: 64 KiB of IP behind an Ethernet header and a VLAN tag.
+pub(crate) const FRAME: usize = 65_535 + 18;
 
 /// The guest's edge of a sandbox.
 pub trait Link {
@@ -22,7 +36,8 @@ pub trait Link {
     /// Reads one frame into `buf` and says how long it is.
     ///
     /// # Errors
-    /// `WouldBlock` when no frame waits; `UnexpectedEof` when the guest is gone for good.
+    /// `WouldBlock` when no frame waits; `ConnectionReset`, once, when this guest is gone and another may come,
+    /// which shares no connection with it; `UnexpectedEof` when the guest is gone for good.
     fn try_receive(&mut self, buf: &mut [u8]) -> io::Result<usize>;
 
     /// Hands one frame to the guest.

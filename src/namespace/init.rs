@@ -45,6 +45,8 @@ impl Init<'_> {
     }
 
     fn start(&self) -> Result<Pid, NamespaceError> {
+        // Or what our parent has open would live on with us when it is killed: its control socket, its files.
+        sys::close_inherited(self.parent.as_fd()).map_err(step("close_range"))?;
         self.expect_from_parent(|message| matches!(message, Message::Mapped))?;
         forget_arguments()?;
         let umask = rustix::process::umask(UMASK);

@@ -2,8 +2,11 @@
 //!
 //! Plain numbers, written by the stack alone and copied out as a [`Stats`]; no clock, no names, no guest text.
 
+use serde::{Deserialize, Serialize};
+
 /// Counts of one sandbox since it started.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Stats {
     /// Frames read from the link.
@@ -67,7 +70,8 @@ pub struct Stats {
 }
 
 /// Frames dropped, by reason.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Dropped {
     /// Shorter than the headers they claim.

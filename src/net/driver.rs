@@ -21,10 +21,7 @@ use super::counters::Stats;
 use super::guest::Guest;
 use super::stack::Stack;
 use super::tcp::keep;
-use crate::link::Link;
-
-/// The longest frame read: 64 KiB of IP behind an Ethernet header and a VLAN tag.
-const FRAME: usize = 65_535 + 18;
+use crate::link::{FRAME, Link};
 
 /// Starts the network of one sandbox on a link.
 ///
@@ -225,6 +222,8 @@ impl<L: Link> Turns<L> {
                     return Ok(if more { Read::Enough } else { Read::Drained });
                 }
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(Read::Ended),
+                // Another guest may come; nothing of this one's is to reach it.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => stack.hang_up(),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }

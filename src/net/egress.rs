@@ -98,6 +98,14 @@ impl Egress {
         true
     }
 
+    /// Drops what is held: whom it is for is gone.
+    pub(super) fn discard(&mut self, stats: &mut Stats) {
+        while !self.outbox.is_empty() {
+            self.outbox.pop();
+            stats.dropped.count(Drop::Egress);
+        }
+    }
+
     /// Sends a whole frame, or holds it.
     pub(super) fn send<L: Link>(&mut self, link: &mut L, bytes: &[u8], stats: &mut Stats) {
         self.dispatch(link, Frame { bytes, partial: None }, stats);

@@ -188,6 +188,13 @@ impl Fragments {
         self.sets.len().checked_sub(1)
     }
 
+    /// Forgets them all.
+    pub(super) fn clear(&mut self) {
+        while !self.sets.is_empty() {
+            self.drop_oldest();
+        }
+    }
+
     fn drop_oldest(&mut self) {
         let Some(set) = self.sets.pop_front() else { return };
         self.lost += 1;

@@ -62,6 +62,12 @@ impl Tombstones {
         self.by_key.contains_key(key)
     }
 
+    /// Forgets them all.
+    pub(super) fn clear(&mut self) {
+        self.by_key.clear();
+        self.order.clear();
+    }
+
     pub(super) fn insert(&mut self, key: Key, numbers: Numbers, now: Instant) {
         self.expire(now);
         while self.order.len() >= self.capacity.max(1) {

@@ -18,6 +18,7 @@ mod socket;
 mod splice;
 mod tls;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use crate::limits::Limits;
 use crate::net::{Arrival, Arrivals};
 use crate::policy::{Dial, Policy};
 use crate::secret::Secrets;
-use crate::tls::{Connector, Leaves};
+use crate::tls::{Connector, Leaves, Stats};
 
 pub(crate) use datagram::Datagrams;
 pub(crate) use dial::HostDial;
@@ -45,6 +46,17 @@ pub(crate) struct Context {
     pub(crate) limits: Arc<Limits>,
     pub(crate) audit: Rc<Audit>,
     pub(crate) datagrams: Datagrams,
+    /// Handshakes so far.
+    pub(crate) handshakes: Cell<Stats>,
+}
+
+impl Context {
+    /// Counts a handshake.
+    fn handshake(&self, count: impl FnOnce(&mut Stats)) {
+        let mut handshakes = self.handshakes.get();
+        count(&mut handshakes);
+        self.handshakes.set(handshakes);
+    }
 }
 
 /// Serves everything the guest starts, until its link ends.

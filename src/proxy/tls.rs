@@ -23,6 +23,7 @@ pub(super) async fn serve(flow: &Flow, stream: Rewind<net::TcpStream>) -> Option
     let hello = match tls::hello(stream, &context.limits).await {
         Ok(hello) => hello,
         Err(error) => {
+            context.handshake(|counts| counts.guest_failed += 1);
             tracing::debug!(flow = flow.id, %error, "no ClientHello");
             return None;
         }
@@ -64,6 +65,7 @@ pub(super) async fn serve(flow: &Flow, stream: Rewind<net::TcpStream>) -> Option
 /// Ends a handshake that no answer of HTTP can explain.
 async fn refuse(flow: &Flow, hello: Guest, denial: &Denial, alert: AlertDescription) -> Option<Served> {
     flow.deny(denial);
+    flow.context.handshake(|counts| counts.guest_refused += 1);
     if let Err(error) = hello.refuse(alert).await {
         tracing::debug!(flow = flow.id, %error, "alert not sent");
     }
@@ -87,9 +89,11 @@ async fn reach(
     let dialled = flow.dial(permit).await?;
     let addr = dialled.permit().addr();
     let upstream = flow.context.connector.connect(dialled, origin, offer).await.map_err(|error| {
+        flow.context.handshake(|counts| counts.upstream_failed += 1);
         tracing::info!(flow = flow.id, host = %permit.host(), %error, "upstream not verified");
         Refusal::new(error.status(), error.proxy_status(), error.to_string())
     })?;
+    flow.context.handshake(|counts| counts.upstream_verified += 1);
     Ok(Reached { upstream, addr, rule: permit.rule().to_string() })
 }
 
@@ -121,10 +125,12 @@ async fn terminate(
     let guest = match hello.accept(config).await {
         Ok(guest) => guest,
         Err(error) => {
+            flow.context.handshake(|counts| counts.guest_failed += 1);
             tracing::info!(flow = flow.id, host = %origin.host, %error, "handshake with the guest failed");
             return None;
         }
     };
+    flow.context.handshake(|counts| counts.guest_accepted += 1);
     let host = origin.host.clone();
     let told = if addr.is_some() { Told::Nothing } else { Told::Denial };
     Box::pin(http::serve(guest, alpn, upstream, flow.mirror(origin, told))).await;

@@ -1,5 +1,6 @@
 //! The sandbox's own thread: runtime, link, flows, until one of them ends.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -10,7 +11,8 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
-use super::{Command, Termination};
+use super::desk::Desk;
+use super::{Command, Stats, Termination};
 use crate::audit::{Audit, Event};
 use crate::dns::{Gateways, Resolver, Setup};
 use crate::limits::Limits;
@@ -35,13 +37,14 @@ pub(super) struct Parts {
     pub(super) on_termination: Option<Box<dyn FnOnce(Termination) + Send>>,
 }
 
+/// How the thread is spoken to.
+pub(super) struct Inbox {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) desk: Option<Desk>,
+}
+
 /// Runs a sandbox to its end.
-pub(super) fn run<L: Link + 'static>(
-    mut parts: Parts,
-    audit: Audit,
-    link: L,
-    inbox: mpsc::Receiver<Command>,
-) {
+pub(super) fn run<L: Link + 'static>(mut parts: Parts, audit: Audit, link: L, inbox: Inbox) {
     let hook = parts.on_termination.take();
     let termination = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => LocalSet::new().block_on(&runtime, serve(parts, audit, link, inbox)),
@@ -53,12 +56,8 @@ pub(super) fn run<L: Link + 'static>(
     }
 }
 
-async fn serve<L: Link + 'static>(
-    mut parts: Parts,
-    audit: Audit,
-    link: L,
-    mut inbox: mpsc::Receiver<Command>,
-) -> Termination {
+async fn serve<L: Link + 'static>(mut parts: Parts, audit: Audit, link: L, inbox: Inbox) -> Termination {
+    let Inbox { mut commands, desk } = inbox;
     let limits = Arc::clone(&parts.limits);
     let (driver, arrivals) = net::start(link, parts.addresses.clone());
     let (counters, guest) = (driver.counters(), driver.guest());
@@ -69,7 +68,8 @@ async fn serve<L: Link + 'static>(
     };
     let mut driver = tokio::task::spawn_local(driver);
     let published = tokio::task::spawn_local(proxy::serve_published(Rc::clone(&context), guest, ports));
-    let flows = tokio::task::spawn_local(proxy::serve(context, arrivals));
+    let flows = tokio::task::spawn_local(proxy::serve(Rc::clone(&context), arrivals));
+    let desk = desk.map(|desk| tokio::task::spawn_local(desk.serve(Arc::clone(&limits))));
     loop {
         tokio::select! {
             ended = &mut driver => return match ended {
@@ -77,18 +77,30 @@ async fn serve<L: Link + 'static>(
                 Ok(Err(error)) => Termination::Failed(error.to_string()),
                 Err(error) => Termination::Failed(error.to_string()),
             },
-            command = inbox.recv() => match command {
-                Some(Command::Stats(reply)) => drop(reply.send(counters.stats())),
+            command = commands.recv() => match command {
+                Some(Command::Stats(reply)) => drop(reply.send(stats(&counters, &context))),
                 Some(Command::Shutdown) => {
                     // No new flows; those there are keep the driver busy until they end.
                     flows.abort();
                     published.abort();
+                    if let Some(desk) = &desk {
+                        desk.abort();
+                    }
                     let _ = timeout(limits.shutdown, until_idle(&counters)).await;
                     return Termination::Shutdown;
                 }
                 None => return Termination::Shutdown,
             },
         }
+    }
+}
+
+fn stats(counters: &net::Counters, context: &Context) -> Stats {
+    Stats {
+        net: counters.stats(),
+        dns: context.resolver.stats(),
+        tls: context.handshakes.get(),
+        events: context.audit.stats(),
     }
 }
 
@@ -120,6 +132,7 @@ impl Parts {
             limits: self.limits,
             audit,
             datagrams: Datagrams::new(),
+            handshakes: Cell::default(),
         })
     }
 }

@@ -11,6 +11,7 @@ mod failure;
 mod leaf;
 mod provider;
 mod roots;
+mod stats;
 mod verified;
 
 pub use accept::{AcceptError, Hello, Sni, hello};
@@ -20,6 +21,7 @@ pub use failure::ConnectError;
 pub use leaf::{LeafError, Leaves};
 pub use provider::provider;
 pub use roots::{Roots, TlsConfigError};
+pub use stats::Stats;
 pub use verified::{Alpn, VerifiedPeer};
 
 /// The time that certificates are made for.

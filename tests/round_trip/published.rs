@@ -18,7 +18,7 @@ fn published(bed: &Bed) -> SocketAddr {
 
 /// Waits for counters that only change by what the test has done.
 async fn until(bed: &Bed, wanted: impl Fn(&Stats) -> bool) {
-    while !wanted(&bed.sandbox().stats().await.unwrap()) {
+    while !wanted(&bed.sandbox().stats().await.unwrap().net) {
         tokio::task::yield_now().await;
     }
 }
@@ -37,7 +37,7 @@ fn connection_over_the_cap_is_reset_and_counted_and_the_next_is_served() {
         theirs.read_exact(&mut [0; 5]).await.unwrap();
         let mut second = TcpStream::connect(published(&bed)).await.unwrap();
         assert!(is_reset(&mut second).await);
-        let stats = bed.sandbox().stats().await.unwrap();
+        let stats = bed.sandbox().stats().await.unwrap().net;
         assert_eq!((stats.connections, stats.connections_over_limit), (1, 1));
 
         theirs.reset();
@@ -65,7 +65,7 @@ fn guest_that_does_not_answer_is_given_up_after_the_dials_time() {
         bed.guest.freeze(Frozen::Yes);
         let mut stream = TcpStream::connect(published(&bed)).await.unwrap();
         assert!(is_reset(&mut stream).await);
-        let stats = bed.sandbox().stats().await.unwrap();
+        let stats = bed.sandbox().stats().await.unwrap().net;
         assert_eq!((stats.connections, stats.flows), (0, 0));
         bed.finish().await;
     });
@@ -99,7 +99,7 @@ fn peers_of_a_udp_port_are_bounded_and_forgotten_when_they_are_quiet() {
             peer.send_to(b"hello", published(&bed)).await.unwrap();
         }
         until(&bed, |stats| stats.associations_opened == 3).await;
-        assert!(bed.sandbox().stats().await.unwrap().associations <= 2);
+        assert!(bed.sandbox().stats().await.unwrap().net.associations <= 2);
         until(&bed, |stats| stats.associations == 0).await;
         for _ in 0..3 {
             let ended = bed.event(|event| match event {

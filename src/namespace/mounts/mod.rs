@@ -71,7 +71,8 @@ pub(super) fn arrange(spec: &Spec, host: &Host, identity: Identity) -> Result<()
         }
     }
     for path in &host.hidden {
-        if path.exists() {
+        // What was in `/run` is hidden with all of it; what has its name now is the sandbox's own.
+        if !path.starts_with(RUN) && path.exists() {
             cover::with(if path.is_dir() { &own.empty_directory } else { &own.empty_file }, path)?;
         }
     }

@@ -149,14 +149,22 @@ impl Stack {
         }
     }
 
-    /// The link is gone: every flow and association ends, every waiter wakes.
-    pub(in crate::net) fn shut(&mut self) {
-        self.over = true;
-        self.arrivals.closed = true;
+    /// The guest is gone: every flow and association ends, every waiter wakes, and nothing is left for the next guest.
+    pub(in crate::net) fn hang_up(&mut self) {
         for id in self.table.ids() {
             self.end(id, End::Reset);
         }
         self.woken.extend(self.associations.clear());
+        self.fragments.clear();
+        self.tombstones.clear();
+        self.egress.discard(&mut self.stats);
+    }
+
+    /// The link is gone, and with it the guest.
+    pub(in crate::net) fn shut(&mut self) {
+        self.over = true;
+        self.arrivals.closed = true;
+        self.hang_up();
         self.woken.extend(self.arrivals.waker.take());
     }
 

@@ -1,0 +1,140 @@
+//! The asking end of a control socket: what `portcullis status`, `env` and `ca` use.
+//!
+//! Blocking, and for callers outside a sandbox. Invariant: it believes no answer of a process that is not the user's
+//! or root's, or that is inside a sandbox.
+
+use std::fs;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use super::directory::{Directory, places};
+use super::endpoint::{connect, name_of, path_of};
+use super::name::SandboxName;
+use super::peer::{self, Stranger};
+use super::protocol::{Answer, Request, Status, read_answer, write_request};
+use crate::limits::Limits;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// No sandbox has that name.
+    #[error("no sandbox named {0} is running; `portcullis status` lists those that are")]
+    NotRunning(SandboxName),
+    /// What listens there is not to be trusted.
+    #[error("sandbox {name}: {cause}")]
+    Stranger {
+        /// The sandbox.
+        name: SandboxName,
+        /// Why.
+        cause: Stranger,
+    },
+    /// It says nothing that could be understood.
+    #[error("sandbox {name}: {cause}")]
+    Unreadable {
+        /// The sandbox.
+        name: SandboxName,
+        /// Why.
+        cause: String,
+    },
+    /// It does not say anything in time.
+    #[error("sandbox {name} does not answer: {cause}; try again, or look into its --log")]
+    Silent {
+        /// The sandbox.
+        name: SandboxName,
+        /// Why.
+        cause: io::Error,
+    },
+}
+
+/// What a sandbox has counted.
+pub fn status(name: &SandboxName) -> Result<Status, AskError> {
+    let Answer::Status(status) = ask(name, &Request::Status)? else { return Err(beside_the_point(name)) };
+    Ok(*status)
+}
+
+/// The variables of a sandbox's guest: placeholders, never secrets.
+pub fn env(name: &SandboxName) -> Result<Vec<(String, String)>, AskError> {
+    let Answer::Env(variables) = ask(name, &Request::Env)? else { return Err(beside_the_point(name)) };
+    Ok(variables)
+}
+
+/// The certificate of a sandbox's CA, as PEM.
+pub fn ca(name: &SandboxName) -> Result<String, AskError> {
+    let Answer::Ca(pem) = ask(name, &Request::Ca)? else { return Err(beside_the_point(name)) };
+    Ok(pem)
+}
+
+/// Asks the sandbox of this name; its refusal is an error.
+pub fn ask(name: &SandboxName, request: &Request) -> Result<Answer, AskError> {
+    let limits = Limits::default();
+    for directory in directories() {
+        match connect(&path_of(directory.path(), name)) {
+            Ok(socket) => return converse(name, UnixStream::from(socket), request, &limits),
+            Err(Errno::NOENT | Errno::CONNREFUSED) => {}
+            Err(errno) => return Err(AskError::Silent { name: name.clone(), cause: errno.into() }),
+        }
+    }
+    Err(AskError::NotRunning(name.clone()))
+}
+
+/// This user's sandboxes that run, by name, and what each has counted.
+#[must_use]
+pub fn list() -> Vec<(SandboxName, Result<Status, AskError>)> {
+    let sockets = directories().into_iter().flat_map(|directory| directory.sockets());
+    let mut names: Vec<SandboxName> = sockets.filter_map(|path| name_of(&path)).collect();
+    names.sort();
+    names.dedup();
+    let asked = names.into_iter().map(|name| (name.clone(), status(&name)));
+    // What an ended sandbox left is none that runs.
+    asked.filter(|(_, status)| !matches!(status, Err(AskError::NotRunning(_)))).collect()
+}
+
+fn beside_the_point(name: &SandboxName) -> AskError {
+    AskError::Unreadable { name: name.clone(), cause: "it answers what was not asked".to_owned() }
+}
+
+/// The directories that there are and that are safe to look into.
+fn directories() -> Vec<Directory> {
+    let exists = |path: &Path| fs::symlink_metadata(path).is_ok();
+    places().iter().filter(|path| exists(path)).filter_map(|path| Directory::open(path).ok()).collect()
+}
+
+fn converse(
+    name: &SandboxName,
+    mut stream: UnixStream,
+    request: &Request,
+    limits: &Limits,
+) -> Result<Answer, AskError> {
+    peer::admit(&stream).map_err(|cause| AskError::Stranger { name: name.clone(), cause })?;
+    let line = exchange(&mut stream, request, limits)
+        .map_err(|cause| AskError::Silent { name: name.clone(), cause })?;
+    let answer = read_answer(&line).map_err(|error| error.to_string());
+    match answer {
+        Ok(Answer::Refused(cause)) | Err(cause) => {
+            Err(AskError::Unreadable { name: name.clone(), cause: printable(&cause) })
+        }
+        Ok(answer) => Ok(answer),
+    }
+}
+
+fn exchange(stream: &mut UnixStream, request: &Request, limits: &Limits) -> io::Result<Vec<u8>> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(limits.control_wait))?;
+    stream.set_write_timeout(Some(limits.control_wait))?;
+    stream.write_all(&write_request(request))?;
+    let mut line = Vec::new();
+    let bound = u64::try_from(limits.control_answer).unwrap_or(u64::MAX);
+    BufReader::new(stream.take(bound)).read_until(b'\n', &mut line)?;
+    match line.last() {
+        Some(b'\n') => Ok(line),
+        Some(_) | None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// One line that does nothing to a terminal.
+fn printable(text: &str) -> String {
+    crate::audit::clip(text)
+}
