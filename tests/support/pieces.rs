@@ -40,10 +40,12 @@ pub(crate) fn joined(packets: &[Vec<u8>]) -> (u8, Vec<u8>) {
         let v4 = packet[0] >> 4 == 4;
         let (protocol, flags, name, part) = if v4 {
             assert_eq!(sum(&packet[..20]), 0);
+            assert_eq!(packet[2..4], (packet.len() as u16).to_be_bytes());
             let flags = u16::from_be_bytes([packet[6], packet[7]]);
             ((packet[9]), (flags << 3, flags & 0x2000 != 0), packet[4..6].to_vec(), &packet[20..])
         } else {
             assert_eq!(packet[6], 44);
+            assert_eq!(packet[4..6], (packet.len() as u16 - 40).to_be_bytes());
             let flags = u16::from_be_bytes([packet[42], packet[43]]);
             (packet[40], (flags & !7, flags & 1 == 1), packet[44..48].to_vec(), &packet[48..])
         };
