@@ -92,7 +92,7 @@ fn every_fault_of_a_file_has_its_place_and_its_remedy() {
         ("[net]\nallow = [\"a.example:0\"]", "2:10", "port that is not a number from 1 to 65535"),
         ("[net]\nallow = [\"host.portcullis.internal\"]", "2:10", "host.portcullis.internal:PORT"),
         ("[net]\nallow = \"pypi.org\"", "2:9", "invalid type: string"),
-        ("[net]\nalow = []", "2:1", "unknown field `alow`, expected one of `allow`, `nameservers`, `slot`"),
+        ("[net]\nalow = []", "2:1", "unknown field `alow`, expected one of `allow`"),
         ("[nett]", "1:2", "unknown field `nett`"),
         ("[net\nallow = []", "1:5", ""),
         ("[net]\nnameservers = [\"dns.example\"]", "2:16", "write an address, or ADDR:PORT"),
