@@ -8,6 +8,8 @@ pub mod options;
 mod process;
 #[cfg(target_os = "linux")]
 pub mod run;
+#[cfg(target_os = "linux")]
+pub mod serve;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -28,6 +30,9 @@ enum Arguments {
     /// Run a command in a network of its own, where only allowed hosts exist
     #[cfg(target_os = "linux")]
     Run(run::RunArgs),
+    /// Be the network of a virtual machine, or of whatever else speaks Ethernet
+    #[cfg(target_os = "linux")]
+    Serve(serve::ServeArgs),
     /// Say what would happen to a request, without sending it
     Check(check::CheckArgs),
 }
@@ -51,6 +56,8 @@ pub fn main() -> ExitCode {
     match arguments {
         #[cfg(target_os = "linux")]
         Arguments::Run(arguments) => run::run(&arguments),
+        #[cfg(target_os = "linux")]
+        Arguments::Serve(arguments) => serve::serve(&arguments),
         Arguments::Check(arguments) => {
             let code = check::check(&arguments, &mut io::stdout().lock(), &mut io::stderr().lock());
             ExitCode::from(code.unwrap_or(OWN_FAILURE))

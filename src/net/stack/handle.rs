@@ -11,6 +11,7 @@ use super::{Payload, Stack};
 use crate::net::counters::Drop;
 use crate::net::emit::{self, Envelope, HOP_LIMIT};
 use crate::net::frame::{ETHERNET, PROTOCOL_UDP, UDP};
+use crate::net::router::Router;
 use crate::net::table::FlowId;
 use crate::net::tcp::{End, Intent, Owner, Phase, keep, reset};
 
@@ -184,6 +185,7 @@ impl Stack {
             self.end(id, End::Reset);
         }
         self.tombstones.clear();
+        self.router = Router::default();
         self.egress.discard(&mut self.stats);
     }
 
