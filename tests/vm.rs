@@ -115,6 +115,7 @@ fn assert_guest_got_out(console: &str, served: &Served, token: &str) {
     assert!(answer(console, "untrusted").contains("curl: (60)"), "{console}");
     assert!(answer(console, "denied").contains("to allow it: --allow elsewhere.example.com"), "{console}");
     assert!(answer(console, "large").contains("300000"), "{console}");
+    assert!(!console.contains("timed out"), "{console}");
     assert!(answer(console, "six").contains("from fd"), "{console}");
-    assert!(console.contains("== all done"), "{console}");
+    assert!(console.contains("data: first\r\n") && console.contains("== all done"), "{console}");
 }

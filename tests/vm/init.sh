@@ -27,8 +27,15 @@ get bundle --cacert "$CURL_CA_BUNDLE" -o /dev/null -w '%{http_code} over HTTP/%{
 get untrusted --cacert /upstream.pem https://api.example.com/echo
 get denied https://elsewhere.example.com/
 get large -o /tmp/large -w '%{size_download}\n' https://api.example.com/big/300000
-get six -6 --retry 8 --retry-delay 1 --retry-all-errors -o /dev/null -w 'from %{local_ip}\n' https://api.example.com/echo
-curl -sS -N --cacert /run/portcullis/ca.pem https://api.example.com/sse &
-while [ ! -e /proc/never ] && grep -q hold /proc/cmdline; do sleep 1; done
+# An address made from an advertisement is not used before it is known to be nobody else's.
+six() { ip -6 addr show dev eth0 scope global | grep inet6; }
+tries=0
+until six | grep -qv tentative || [ $((tries += 1)) -gt 100 ]; do sleep 0.1; done
+get six -6 -o /dev/null -w 'from %{local_ip}\n' https://api.example.com/echo
+# This one has no end: it is cut off with the machine.
+curl -sS -N --cacert /run/portcullis/ca.pem https://api.example.com/sse >/tmp/events &
+tries=0
+until grep -q first /tmp/events || [ $((tries += 1)) -gt 100 ]; do sleep 0.1; done
+cat /tmp/events
 echo "== all done"
 reboot -f

@@ -1,6 +1,5 @@
 //! A virtual machine under software emulation, and what it writes to its serial console.
 
-use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -48,11 +47,6 @@ impl Machine {
         collect(child.stdout.take().unwrap(), Arc::clone(&console));
         collect(child.stderr.take().unwrap(), Arc::clone(&console));
         Self { child, console, started: Instant::now() }
-    }
-
-    /// Waits for a word on the console.
-    pub(crate) fn says(&mut self, word: &str) -> String {
-        self.until(word, |console, _| console.contains(word))
     }
 
     /// Waits for the machine to power itself off; all it said.
