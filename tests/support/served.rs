@@ -25,10 +25,15 @@ impl Scratch {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("portcullis-serve-{}-{number}", std::process::id()));
         std::fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
-        if rustix::process::geteuid().is_root() {
-            chown(&path, Some(PLAIN_USER), Some(PLAIN_USER)).unwrap();
-        }
         Self(path)
+    }
+
+    /// Gives it to the user without rights, where root runs the tests.
+    fn give_away(self) -> Self {
+        if rustix::process::geteuid().is_root() {
+            chown(&self.0, Some(PLAIN_USER), Some(PLAIN_USER)).unwrap();
+        }
+        self
     }
 
     pub(crate) fn join(&self, name: &str) -> PathBuf {
@@ -50,22 +55,15 @@ impl Drop for Scratch {
 pub(crate) struct Serve {
     pub(crate) command: Command,
     pub(crate) secret: String,
-    scratch: Scratch,
+    pub(crate) scratch: Scratch,
 }
 
 impl Serve {
     /// `serve --link LINK`, with `DIR` in LINK for the directory it shares with its guest.
     pub(crate) fn new(link: &str) -> Self {
-        let scratch = Scratch::new();
+        let scratch = Scratch::new().give_away();
         let secret = format!("canary-{:016x}{:016x}", getrandom::u64().unwrap(), getrandom::u64().unwrap());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        if rustix::process::geteuid().is_root() {
-            // By its number: that user may not be let into the directory where it is.
-            let program = std::fs::File::open(env!("CARGO_BIN_EXE_portcullis")).unwrap();
-            let number = std::os::fd::IntoRawFd::into_raw_fd(program);
-            command = Command::new(format!("/proc/self/fd/{number}"));
-            command.uid(PLAIN_USER).gid(PLAIN_USER);
-        }
+        let mut command = plain(env!("CARGO_BIN_EXE_portcullis"));
         command
             .args(["serve", "--link", &link.replace("DIR", scratch.0.to_str().unwrap())])
             .arg("--log")
@@ -106,6 +104,18 @@ impl Serve {
     }
 }
 
+/// A program, as the user without rights where root runs the tests.
+pub(crate) fn plain(program: &str) -> Command {
+    if !rustix::process::geteuid().is_root() {
+        return Command::new(program);
+    }
+    // By its number: that user may not be let into the directory where it is.
+    let number = std::os::fd::IntoRawFd::into_raw_fd(std::fs::File::open(program).unwrap());
+    let mut command = Command::new(format!("/proc/self/fd/{number}"));
+    command.uid(PLAIN_USER).gid(PLAIN_USER);
+    command
+}
+
 /// A server that is ready.
 pub(crate) struct Served {
     child: Child,
@@ -138,12 +148,18 @@ impl Served {
     }
 
     /// Waits for its end: its status, and what it said since it was ready. The canary is nowhere.
-    pub(crate) fn end(mut self) -> (ExitStatus, Vec<String>) {
+    pub(crate) fn end(self) -> (ExitStatus, Vec<String>) {
+        self.end_with(|_| ())
+    }
+
+    /// The same, with a look at the directory it leaves.
+    pub(crate) fn end_with(mut self, look: impl FnOnce(&Path)) -> (ExitStatus, Vec<String>) {
         let mut said = Vec::new();
         while let Ok(line) = self.said.recv_timeout(WATCHDOG) {
             said.push(line);
         }
         let status = self.child.wait().unwrap();
+        look(&self.scratch.0);
         let written = [self.scratch.read("log"), said.join("\n")];
         assert!(!written.concat().contains(&self.secret), "the secret was written");
         (status, said)
