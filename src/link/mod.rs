@@ -30,6 +30,14 @@ pub trait Link {
     /// What the link does for TCP, both ways.
     fn offload(&self) -> Offload;
 
+    /// Whether the guest may leave the checksums of its TCP and UDP unfinished, so that nobody verifies them.
+    fn is_trusted(&self) -> bool {
+        match self.offload() {
+            Offload::None => false,
+            Offload::Vnet => true,
+        }
+    }
+
     /// The IP MTU the guest's interface has, octets.
     fn mtu(&self) -> usize;
 
@@ -65,8 +73,7 @@ pub trait Link {
 pub enum Offload {
     /// Nothing: every frame fits the MTU and carries its checksum.
     None,
-    /// As `virtio_net_hdr` does: segments of up to 64 KiB and partial checksums, both ways. A link with this
-    /// offload is also trusted for the TCP and UDP checksums of what it delivers.
+    /// As `virtio_net_hdr` does: segments of up to 64 KiB and partial checksums, both ways.
     Vnet,
 }
 

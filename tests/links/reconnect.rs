@@ -1,11 +1,13 @@
 //! A guest that is started again: the sandbox stays, its connections do not.
 
+use std::io;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
+use std::task::{Context, Poll};
 
-use portcullis::link::Link;
 use portcullis::link::datagram::DatagramLink;
 use portcullis::link::stream::StreamLink;
+use portcullis::link::{Frame, Link, Offload};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -17,12 +19,47 @@ fn qemu(path: &Path, _: usize) -> StreamLink {
     StreamLink::connected(UnixStream::connect(path).unwrap()).unwrap()
 }
 
-/// A guest of libkrun: with a socket of its own, and a greeting.
-fn krun(path: &Path, number: usize) -> DatagramLink {
+/// A guest of libkrun: with a socket of its own, a greeting, and checksums that it leaves to others.
+fn krun(path: &Path, number: usize) -> Unfinished {
     let socket = UnixDatagram::bind(path.with_extension(number.to_string())).unwrap();
     socket.connect(path).unwrap();
     socket.send(b"VFKT").unwrap();
-    DatagramLink::connected(socket).unwrap()
+    Unfinished(DatagramLink::connected(socket).unwrap())
+}
+
+/// Spoils the checksum of every TCP segment and UDP datagram that is sent.
+struct Unfinished(DatagramLink);
+
+impl Link for Unfinished {
+    fn offload(&self) -> Offload {
+        self.0.offload()
+    }
+
+    fn mtu(&self) -> usize {
+        self.0.mtu()
+    }
+
+    fn try_receive(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.try_receive(buf)
+    }
+
+    fn try_send(&mut self, frame: Frame<'_>) -> io::Result<()> {
+        let mut bytes = frame.bytes.to_vec();
+        let (protocol, payload) = if bytes[12] == 8 { (bytes[23], 34) } else { (bytes[20], 54) };
+        let at = payload + if protocol == 6 { 16 } else { 6 };
+        if protocol == 6 || protocol == 17 {
+            bytes[at] ^= 0x55;
+        }
+        self.0.try_send(Frame { bytes: &bytes, partial: None })
+    }
+
+    fn poll_receive_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_receive_ready(cx)
+    }
+
+    fn poll_send_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_send_ready(cx)
+    }
 }
 
 async fn guests_come_and_go<O, T>(ours: O, theirs: impl Fn(usize) -> T)

@@ -39,7 +39,7 @@ use super::router::{self, Router};
 use super::table::{FlowId, Table};
 use super::timers::{Surfaced, Timers};
 use super::tombstone::Tombstones;
-use crate::link::{Link, Offload};
+use crate::link::Link;
 
 /// Timer entries looked at in one turn; a thousand flows opened at once surface a thousand a second later.
 const TIMERS_PER_TURN: usize = 256;
@@ -102,10 +102,7 @@ impl Stack {
         let mut egress = Egress::new(config.ends(), link, limits.frames_per_turn + limits.datagrams);
         let interface = interface(&config, link, &mut egress, now);
         Self {
-            checksums: match link.offload() {
-                Offload::None => Checksums::Verify,
-                Offload::Vnet => Checksums::TrustTransport,
-            },
+            checksums: if link.is_trusted() { Checksums::TrustTransport } else { Checksums::Verify },
             interface,
             egress,
             table: Table::default(),
