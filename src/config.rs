@@ -5,6 +5,7 @@
 
 mod error;
 mod file;
+mod network;
 mod secret;
 
 pub use error::{ConfigError, Place, Problem};
@@ -14,8 +15,11 @@ use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::limits::Limits;
 use crate::name::HostPattern;
+use crate::net::{self, Addressing};
 use crate::policy::{self, AllowRule, ConnectTo, Policy, RuleSource, overlap};
 
 /// The whole configuration of one sandbox.
@@ -36,6 +40,8 @@ pub struct Config {
     pub passthrough: Vec<HostPattern>,
     /// Nameservers to ask; empty means the host's own.
     pub nameservers: Vec<SocketAddr>,
+    /// The addresses of the guest's link.
+    pub addressing: Addressing,
 }
 
 /// Flags as they were typed, to be joined with a file.
@@ -119,6 +125,7 @@ impl Config {
 
     /// Checks what two parts say together.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.network(Arc::default())?;
         for secret in &self.secrets {
             self.not_passed_through(&secret.name, secret.hosts.iter().map(|(pattern, _)| pattern))?;
         }
@@ -145,6 +152,16 @@ impl Config {
             }
             None => Ok(()),
         }
+    }
+
+    /// The guest's network it comes to.
+    ///
+    /// # Errors
+    /// The addresses do not hold together.
+    pub fn network(&self, limits: Arc<Limits>) -> Result<net::Config, ConfigError> {
+        self.addressing
+            .config(limits)
+            .map_err(|error| ConfigError { place: Place::Addressing, problem: Problem::Addressing(error) })
     }
 
     /// The policy it comes to.

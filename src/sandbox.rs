@@ -31,7 +31,7 @@ pub struct Builder {
     config: Config,
     secrets: Vec<SecretSpec>,
     limits: Limits,
-    slot: u16,
+    slot: Option<u16>,
     dial: Box<dyn Dial + Send>,
     audit: Option<PathBuf>,
     on_termination: Option<Box<dyn FnOnce(Termination) + Send>>,
@@ -59,11 +59,11 @@ impl Builder {
         self
     }
 
-    /// Which of the 65,536 slots of guest addresses this sandbox has; only a matter of taste where every
-    /// guest has a link of its own.
+    /// Which of the 65,536 slots of guest addresses this sandbox has, whatever the configuration says; only a matter
+    /// of taste where every guest has a link of its own. [`Config::addressing`] has all there is to set.
     #[must_use]
     pub fn slot(mut self, slot: u16) -> Self {
-        self.slot = slot;
+        self.slot = Some(slot);
         self
     }
 
@@ -89,8 +89,9 @@ impl Builder {
     }
 
     /// Checks everything, loads the secrets, makes the CA and the placeholders. Starts no thread.
-    pub fn prepare(self) -> Result<Prepared, StartError> {
+    pub fn prepare(mut self) -> Result<Prepared, StartError> {
         let limits = Arc::new(self.limits);
+        self.config.addressing.slot = self.slot.unwrap_or(self.config.addressing.slot);
         let mut specs = load::secrets(&self.config)?;
         let policy = load::policy(&self.config, &self.secrets)?;
         specs.extend(self.secrets);
@@ -99,8 +100,7 @@ impl Builder {
         let authority = Arc::new(CertificateAuthority::new(tls::wall_clock())?);
         let roots = Roots::system(&self.config.upstream_ca)?;
         let sink = self.audit.as_deref().map(Sink::open).transpose()?;
-        let mut addresses = net::Config::for_slot(self.slot);
-        addresses.limits = Arc::clone(&limits);
+        let addresses = self.config.network(Arc::clone(&limits))?;
         Ok(Prepared {
             guest_env: GuestEnv::new(&addresses, &secrets),
             parts: thread::Parts {
@@ -194,7 +194,7 @@ impl Sandbox {
             config: Config::default(),
             secrets: Vec::new(),
             limits: Limits::default(),
-            slot: 0,
+            slot: None,
             dial: Box::new(HostDial),
             audit: None,
             on_termination: None,

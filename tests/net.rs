@@ -11,6 +11,7 @@ mod net {
     mod dhcp;
     mod ends;
     mod frames;
+    mod headers;
     mod router;
     mod segments;
     mod streams;

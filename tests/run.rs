@@ -212,3 +212,36 @@ fn another_host_is_refused_with_the_flag_that_would_allow_it() {
     assert!(ran.records("denial").iter().any(|denial| denial["target"] == "other.host:443"));
     assert_eq!(upstream.connections(), 0);
 }
+
+#[test]
+fn addresses_set_by_hand_are_the_commands_own_and_work() {
+    if !namespaces() || !client("curl --version && ip -V") {
+        return;
+    }
+    let config = "[net]\nguest = '10.0.2.15/24'\ngateway = '10.0.2.2'\nguest6 = 'fd00:0:0:2::15'\n\
+                  gateway6 = 'fd00:0:0:2::2'\nmac = '52:54:00:12:34:56'\n";
+    for mtu in [1_280, 9_000, 65_520] {
+        let upstream = upstream();
+        let sandboxed = Sandboxed::new(&upstream);
+        let path = sandboxed.dir().join("addresses.toml");
+        std::fs::write(&path, format!("{config}mtu = {mtu}\n")).unwrap();
+        let ran = sandboxed.flag("--config", path.to_str().unwrap()).sh(&format!(
+            "ip -o addr show eth0 | awk '{{print $4}}'; ip route show default; ip -6 route show default; \
+             cat /sys/class/net/eth0/address /sys/class/net/eth0/mtu; cat /etc/resolv.conf; \
+             for family in -4 -6; do head -c 1000000 /dev/zero | \
+             curl -sS $family -w '%{{local_ip}} %{{http_code}} %{{size_download}}\\n' -o /dev/null --data-binary @- https://{HOST}/echo; done"
+        ));
+        let out = ran.ok();
+        for says in [
+            "10.0.2.15/24\nfd00:0:0:2::15/64\n",
+            "default via 10.0.2.2 dev eth0",
+            "default via fd00:0:0:2::2 dev eth0",
+            &format!("52:54:00:12:34:56\n{mtu}\n"),
+            "nameserver 10.0.2.2\nnameserver fd00:0:0:2::2\n",
+            "10.0.2.15 200 ",
+            "fd00:0:0:2::15 200 ",
+        ] {
+            assert!(out.contains(says), "{mtu}: {says}\n{out}");
+        }
+    }
+}

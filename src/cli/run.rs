@@ -54,7 +54,8 @@ fn start(args: &RunArgs) -> Result<u8, Failure> {
     log.start();
     raise_descriptor_limit();
     refuse_huge_pages();
-    let sandbox = prepared.start(TapLink::new(running.tap, namespace::MTU as usize))?;
+    let mtu = prepared.guest_env().mtu;
+    let sandbox = prepared.start(TapLink::new(running.tap, mtu.into()))?;
     let exit = wait(running.child, termination)?;
     let denials = sandbox.denials();
     sandbox.shutdown_blocking();

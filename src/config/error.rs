@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::net::{AddressingError, MacError};
 use crate::policy::RuleError;
 
 /// A configuration that does not start.
@@ -52,6 +53,8 @@ pub enum Place {
     Passthrough(String),
     /// A secret, by name.
     Secret(String),
+    /// The addresses of `[net]`, as they are together.
+    Addressing,
 }
 
 impl fmt::Display for Place {
@@ -65,6 +68,7 @@ impl fmt::Display for Place {
             }
             Self::Passthrough(pattern) => write!(f, "[tls] passthrough '{pattern}'"),
             Self::Secret(name) => write!(f, "secret {name}"),
+            Self::Addressing => write!(f, "[net]"),
         }
     }
 }
@@ -90,6 +94,21 @@ pub enum Problem {
     /// No nameserver.
     #[error("is no nameserver; write an address, or ADDR:PORT with an IPv6 one in brackets")]
     Nameserver,
+    /// No network.
+    #[error("is no network; write ADDR/LEN, as in 10.0.0.0/24")]
+    Network,
+    /// No IPv4 address.
+    #[error("is no IPv4 address; write one, as in 10.0.0.1")]
+    AddressV4,
+    /// No IPv6 address.
+    #[error("is no IPv6 address; write one, as in fd00::1")]
+    AddressV6,
+    /// No MAC address.
+    #[error("{MacError}")]
+    Mac,
+    /// Addresses that do not hold together.
+    #[error(transparent)]
+    Addressing(AddressingError),
     /// A secret that no host may have.
     #[error("a secret needs its hosts; write NAME@HOST[,HOST] as a flag, hosts = [\"HOST\"] in a file")]
     SecretWithoutHost,

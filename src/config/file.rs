@@ -32,11 +32,22 @@ struct File {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Net {
+pub(super) struct Net {
     #[serde(default)]
     allow: Vec<Spanned<String>>,
     #[serde(default)]
     nameservers: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) slot: u16,
+    pub(super) pool: Option<Spanned<String>>,
+    pub(super) prefix: Option<Spanned<String>>,
+    pub(super) guest: Option<Spanned<String>>,
+    pub(super) gateway: Option<Spanned<String>>,
+    pub(super) guest6: Option<Spanned<String>>,
+    pub(super) gateway6: Option<Spanned<String>>,
+    pub(super) mac: Option<Spanned<String>>,
+    pub(super) gateway_mac: Option<Spanned<String>>,
+    pub(super) mtu: Option<u16>,
 }
 
 #[derive(Default, Deserialize)]
@@ -75,10 +86,11 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         upstream_ca: file.tls.upstream_ca.iter().map(|path| directory.join(path)).collect(),
         passthrough: source.passthrough(&file.tls.passthrough)?,
         nameservers: source.nameservers(&file.net.nameservers)?,
+        addressing: source.addressing(&file.net)?,
     })
 }
 
-struct Source<'a> {
+pub(super) struct Source<'a> {
     path: &'a Path,
     text: &'a str,
 }
@@ -153,7 +165,7 @@ impl Source<'_> {
         places.get_ref().iter().map(place).collect()
     }
 
-    fn fault(&self, span: Range<usize>, key: &str, problem: Problem) -> ConfigError {
+    pub(super) fn fault(&self, span: Range<usize>, key: &str, problem: Problem) -> ConfigError {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
@@ -176,6 +188,6 @@ fn without_value(message: &str) -> String {
     }
 }
 
-fn quoted(key: &str, text: &Spanned<String>) -> String {
+pub(super) fn quoted(key: &str, text: &Spanned<String>) -> String {
     format!("{key} \"{}\"", text.get_ref().escape_debug())
 }

@@ -92,11 +92,21 @@ fn every_fault_of_a_file_has_its_place_and_its_remedy() {
         ("[net]\nallow = [\"a.example:0\"]", "2:10", "port that is not a number from 1 to 65535"),
         ("[net]\nallow = [\"host.portcullis.internal\"]", "2:10", "host.portcullis.internal:PORT"),
         ("[net]\nallow = \"pypi.org\"", "2:9", "invalid type: string"),
-        ("[net]\nalow = []", "2:1", "unknown field `alow`, expected `allow` or `nameservers`"),
+        ("[net]\nalow = []", "2:1", "unknown field `alow`, expected one of `allow`, `nameservers`, `slot`"),
         ("[nett]", "1:2", "unknown field `nett`"),
         ("[net\nallow = []", "1:5", ""),
         ("[net]\nnameservers = [\"dns.example\"]", "2:16", "write an address, or ADDR:PORT"),
         ("[net]\nnameservers = [\"9.9.9.9:99999\"]", "2:16", "write an address, or ADDR:PORT"),
+        ("[net]\npool = \"10.0.0.0\"", "2:8", "[net] pool \"10.0.0.0\": is no network; write ADDR/LEN"),
+        ("[net]\nprefix = \"10.0.0.0/8\"", "2:10", "[net] prefix \"10.0.0.0/8\": is no network"),
+        ("[net]\nguest = \"10.0.0.2\"", "2:9", "is no network; write ADDR/LEN"),
+        ("[net]\ngateway = \"10.0.0.1/24\"", "2:11", "is no IPv4 address"),
+        ("[net]\nguest6 = \"10.0.0.1\"", "2:10", "is no IPv6 address"),
+        ("[net]\ngateway6 = \"fd00::1/64\"", "2:12", "is no IPv6 address"),
+        ("[net]\nmac = \"02:00\"", "2:7", "is no MAC address; write six pairs"),
+        ("[net]\ngateway_mac = \"\"", "2:15", "is no MAC address"),
+        ("[net]\nslot = 65536", "2:8", "invalid value: integer `65536`, expected u16"),
+        ("[net]\nmtu = -1", "2:7", "invalid value: integer `-1`, expected u16"),
         ("[tls]\npassthrough = [\"a.example:443\"]", "2:16", "write the host alone"),
         ("[tls]\npassthrough = [\"*\"]", "2:16", "name the host"),
         ("[secrets.T]", "1:10", "a secret needs its hosts"),
@@ -118,6 +128,59 @@ fn every_fault_of_a_file_has_its_place_and_its_remedy() {
         assert!(error.starts_with(&format!("dir/p.toml:{place}: ")), "{text:?}: {error}");
         assert!(error.contains(says), "{text:?}: {error}");
         assert!(!error.contains('\n'), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn addresses_are_read_and_what_is_left_out_is_as_usual() {
+    let text = r#"
+        [net]
+        slot = 7
+        pool = "10.64.0.0/16"
+        prefix = "fd12:3456:789a::/48"
+        mtu = 9000
+        mac = "5a:94:ef:e4:0c:ee"
+        "#;
+    let network = parse(text).unwrap().network(Arc::default()).unwrap();
+    assert_eq!((network.guest_v4.to_string(), network.v4_prefix), ("10.64.0.30".to_owned(), 30));
+    assert_eq!(network.guest_v6.to_string(), "fd12:3456:789a:7::2");
+    assert_eq!((network.guest_mac, network.mtu), ([0x5a, 0x94, 0xef, 0xe4, 0x0c, 0xee], 9_000));
+    let text = r#"
+        [net]
+        guest = "10.0.2.15/24"
+        gateway = "10.0.2.2"
+        guest6 = "fd00::15"
+        gateway6 = "fd00::2"
+        gateway_mac = "52:55:0a:00:02:02"
+        "#;
+    let network = parse(text).unwrap().network(Arc::default()).unwrap();
+    assert_eq!(
+        (network.guest_v4.to_string(), network.gateway_v4.to_string()),
+        ("10.0.2.15".into(), "10.0.2.2".into())
+    );
+    assert_eq!(
+        (network.guest_v6.to_string(), network.gateway_v6.to_string()),
+        ("fd00::15".into(), "fd00::2".into())
+    );
+    assert_eq!((network.gateway_mac, network.mtu), ([0x52, 0x55, 0x0a, 0, 2, 2], 1_500));
+    assert_eq!(parse("").unwrap().addressing, Addressing::default());
+}
+
+#[test]
+fn addresses_that_do_not_hold_together_do_not_start() {
+    for (net, says) in [
+        (
+            "slot = 64\npool = '10.0.0.0/24'",
+            "pool 10.0.0.0/24 has no network for slot 64; take a larger pool, or a slot below 64",
+        ),
+        ("guest = '10.0.0.2/24'\ngateway = '10.0.0.2'", "10.0.0.2 is both guest and gateway"),
+        ("guest = '198.18.0.2/24'", "198.18.0.0/24 overlaps 198.18.0.0/15"),
+        ("mac = 'ff:ff:ff:ff:ff:ff'", "MAC address ff:ff:ff:ff:ff:ff is a group's or none"),
+        ("mtu = 576", "an MTU of 576 is none of IPv6 over Ethernet"),
+    ] {
+        let error = parse(&format!("[net]\n{net}")).unwrap_err();
+        assert!(error.starts_with(&format!("[net]: {says}")), "{error}");
+        assert!(!error.contains('\n'), "{error}");
     }
 }
 

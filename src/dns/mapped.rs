@@ -36,6 +36,14 @@ impl MappedPrefix {
     }
 }
 
+impl MappedPrefix {
+    /// The prefix, or the next one where `taken` lies in it.
+    #[must_use]
+    pub fn apart_from(self, taken: Ipv6Addr) -> Self {
+        if taken.to_bits() & !HOST_BITS == self.0 { Self(self.0 ^ 1 << 64) } else { self }
+    }
+}
+
 /// Which names the mapped range stands for.
 #[derive(Debug)]
 pub(super) struct Mapped {
@@ -121,6 +129,15 @@ mod tests {
 
     fn name(index: usize) -> HostName {
         HostName::parse(&format!("n{index}.example")).unwrap()
+    }
+
+    #[test]
+    fn the_guests_own_network_is_never_the_range() {
+        let prefix = MappedPrefix::from_random([1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(prefix.apart_from("fd01:203:405:608::1".parse().unwrap()), prefix);
+        let other = prefix.apart_from("fd01:203:405:607::1".parse().unwrap());
+        let first = Mapped::new(other, 1).address(&name(1), Family::V6);
+        assert_eq!(first, "fd01:203:405:606::1".parse::<IpAddr>().unwrap());
     }
 
     #[test]

@@ -136,7 +136,11 @@ impl Resolver {
         let mut random = [0; 7];
         getrandom::fill(&mut random)?;
         let Setup { policy, limits, gateways, nameservers, resolv_conf, hosts, on_denial } = setup;
-        let names = Names::new(Arc::clone(&limits), gateways, MappedPrefix::from_random(random));
+        let names = Names::new(
+            Arc::clone(&limits),
+            gateways,
+            MappedPrefix::from_random(random).apart_from(gateways.v6),
+        );
         Ok(Self {
             names: RefCell::new(names),
             cache: RefCell::new(Cache::new(&limits)),

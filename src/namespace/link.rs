@@ -13,8 +13,6 @@ use crate::namespace::netlink::{LinkSettings, Netlink};
 
 /// Name of the device in the guest.
 const DEVICE: &str = "eth0";
-/// Octets of the longest IP packet; segments of 64 KiB cross by offload.
-pub const MTU: u32 = 1500;
 /// Packets the guest's kernel queues before it drops one; long, because a drop costs a whole second here.
 const QUEUE: u32 = 10_000;
 
@@ -23,6 +21,8 @@ const QUEUE: u32 = 10_000;
 pub struct Addresses {
     /// The guest's hardware address.
     pub mac: [u8; 6],
+    /// Octets of the longest IP packet; segments of 64 KiB cross by offload, whatever it is.
+    pub mtu: u16,
     /// IPv4, the guest's own and the gateway's.
     pub v4: Assignment<Ipv4Addr>,
     /// IPv6, the guest's own and the gateway's.
@@ -52,7 +52,7 @@ pub(super) fn raise(addresses: &Addresses) -> Result<OwnedFd, NamespaceError> {
     netlink.up(loopback).map_err(network("bring lo up"))?;
 
     let device = netlink.index(DEVICE).map_err(network("find the TAP device"))?;
-    let settings = LinkSettings { mac: addresses.mac, mtu: MTU, queue: QUEUE };
+    let settings = LinkSettings { mac: addresses.mac, mtu: addresses.mtu.into(), queue: QUEUE };
     netlink.set(device, &settings).map_err(network("set the TAP's MAC, MTU and queue"))?;
     let has_v6 = kernel_has_v6();
     if has_v6 {

@@ -29,7 +29,7 @@ use std::path::PathBuf;
 
 pub use child::{Child, Exit};
 pub use error::{Errno, Forbidden, NamespaceError};
-pub use link::{Addresses, Assignment, MTU};
+pub use link::{Addresses, Assignment};
 pub use parent::{Running, spawn};
 
 /// What to run, and where.

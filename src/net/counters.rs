@@ -48,6 +48,8 @@ pub struct Stats {
 pub struct Dropped {
     /// Shorter than the headers they claim.
     pub runt: u64,
+    /// Longer than the guest's MTU, where the link cuts no segments.
+    pub jumbo: u64,
     /// Tagged with a VLAN.
     pub vlan: u64,
     /// Neither ARP nor IP.
@@ -86,6 +88,7 @@ pub struct Dropped {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Drop {
     Runt,
+    Jumbo,
     Vlan,
     EtherType,
     SourceMac,
@@ -108,6 +111,7 @@ impl Dropped {
     pub(super) fn count(&mut self, reason: Drop) {
         let counter = match reason {
             Drop::Runt => &mut self.runt,
+            Drop::Jumbo => &mut self.jumbo,
             Drop::Vlan => &mut self.vlan,
             Drop::EtherType => &mut self.ether_type,
             Drop::SourceMac => &mut self.source_mac,

@@ -68,6 +68,11 @@ impl Egress {
         }
     }
 
+    /// Whether a frame of the guest is longer than its link carries.
+    pub(super) fn is_jumbo(&self, frame: &[u8]) -> bool {
+        frame.len() > ETHERNET + self.device_mtu()
+    }
+
     /// The MSS that fits an MTU; RFC 6691.
     pub(super) fn mss(mtu: usize, family: Family) -> u16 {
         let header = match family {

@@ -32,7 +32,8 @@ pub(super) const PROTOCOL_TCP: u8 = 6;
 pub(super) const PROTOCOL_UDP: u8 = 17;
 pub(super) const PROTOCOL_ICMPV6: u8 = 58;
 /// IPv6 extension headers a guest may send; none of them is followed. RFC 8200 §4.
-const EXTENSION_HEADERS: [u8; 4] = [0, 43, 51, 60];
+const EXTENSION_HEADERS: [u8; 4] = [HOP_BY_HOP, 43, 51, 60];
+const HOP_BY_HOP: u8 = 0;
 const FRAGMENT_HEADER: u8 = 44;
 
 /// Who may be on the two ends of the cable.
@@ -189,8 +190,10 @@ fn ipv6<'a>(body: &'a [u8], ends: &Ends) -> Result<Packet<'a>, Drop> {
     let payload = rest.get(..len).ok_or(Drop::Malformed)?;
     let bytes = body.get(..IPV6 + len).ok_or(Drop::Malformed)?;
     let source = Ipv6Addr::from(*source);
-    // A host speaks NDP from its link-local address too, and from none while it checks its own for duplicates.
-    let ndp = protocol == PROTOCOL_ICMPV6 && (source.is_unicast_link_local() || source.is_unspecified());
+    // A host speaks NDP from its link-local address too, and from none while it checks its own for duplicates. What it
+    // says there behind a hop-by-hop header is that it joins a group (MLD): dropped below, but not forged.
+    let ndp = [PROTOCOL_ICMPV6, HOP_BY_HOP].contains(&protocol)
+        && (source.is_unicast_link_local() || source.is_unspecified());
     if !ends.is_guest_v6(source) && !ndp {
         return Err(Drop::SourceIp);
     }

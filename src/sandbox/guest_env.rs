@@ -18,6 +18,8 @@ pub struct GuestEnv {
     pub v6: (Ipv6Addr, u8),
     /// IPv6 gateway.
     pub gateway_v6: Ipv6Addr,
+    /// IP MTU of the guest's interface, octets; its link is to be made with the same.
+    pub mtu: u16,
     /// Nameservers: the gateway's addresses.
     pub dns: Vec<IpAddr>,
     /// A variable for each secret: its name and its placeholder.
@@ -36,6 +38,7 @@ impl GuestEnv {
             gateway_v4: addresses.gateway_v4,
             v6: (addresses.guest_v6, net::PREFIX_V6),
             gateway_v6: addresses.gateway_v6,
+            mtu: addresses.mtu,
             dns: vec![addresses.gateway_v4.into(), addresses.gateway_v6.into()],
             placeholders,
         }
@@ -48,6 +51,7 @@ impl GuestEnv {
         use crate::namespace::{Addresses, Assignment};
         Addresses {
             mac: self.mac,
+            mtu: self.mtu,
             v4: Assignment { guest: self.v4.0, prefix: self.v4.1, gateway: self.gateway_v4 },
             v6: Assignment { guest: self.v6.0, prefix: self.v6.1, gateway: self.gateway_v6 },
         }

@@ -115,6 +115,7 @@ fn a_process_with_threads_is_refused(_: &Caller) {
         env: Vec::new(),
         addresses: Addresses {
             mac: [2, 0, 0, 0, 0, 2],
+            mtu: 1500,
             v4: Assignment { guest: [172, 16, 0, 2].into(), prefix: 30, gateway: [172, 16, 0, 1].into() },
             v6: Assignment {
                 guest: "fd00::2".parse().unwrap(),

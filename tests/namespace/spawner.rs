@@ -50,6 +50,7 @@ fn spec(command: Vec<OsString>) -> Spec {
         env: environment::guest(env::vars_os(), &rewrite),
         addresses: Addresses {
             mac: [2, 0, 0, 0, 0, 2],
+            mtu: 1500,
             v4: Assignment {
                 guest: "172.16.0.2".parse().unwrap(),
                 prefix: 30,
