@@ -54,7 +54,7 @@ fn start(args: &ServeArgs) -> Result<(), Failure> {
     let prepared = builder.on_termination(move |why| drop(ended.send(why))).prepare()?;
     // Before there is a socket to remove, and before there are threads to inherit it.
     let signals = sys::divert_signals(&[libc::SIGINT, libc::SIGTERM])?;
-    let link = wanted.open()?;
+    let link = wanted.open(prepared.guest_env().mtu.into())?;
     if let Some(dir) = &args.out {
         files::write(dir, &prepared)?;
     }

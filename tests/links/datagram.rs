@@ -11,7 +11,7 @@ use portcullis::link::{Frame, Link as _};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::memory::run;
-use crate::{ends, receive, scratch, send};
+use crate::{MTU, ends, receive, scratch, send};
 
 fn guest(path: &Path, own: &str) -> UnixDatagram {
     let socket = UnixDatagram::bind(path.with_extension(own)).unwrap();
@@ -30,7 +30,7 @@ fn a_guest_is_found_by_its_first_datagram_with_or_without_a_greeting() {
     run(async {
         let (_scratch, path) = scratch();
         for greeting in [None, Some(b"VFKT")] {
-            let mut link = DatagramLink::bind(&path).unwrap();
+            let mut link = DatagramLink::bind(&path, MTU).unwrap();
             let guest = guest(&path, if greeting.is_some() { "a" } else { "b" });
             greeting.iter().for_each(|greeting| assert_eq!(guest.send(*greeting).unwrap(), 4));
             guest.send(b"a frame").unwrap();
@@ -48,7 +48,7 @@ fn a_guest_is_found_by_its_first_datagram_with_or_without_a_greeting() {
 fn a_guest_may_be_at_a_name_that_is_no_file() {
     run(async {
         let (_scratch, path) = scratch();
-        let mut link = DatagramLink::bind(&path).unwrap();
+        let mut link = DatagramLink::bind(&path, MTU).unwrap();
         let name = SocketAddr::from_abstract_name(format!("{}", path.display())).unwrap();
         let guest = UnixDatagram::bind_addr(&name).unwrap();
         guest.connect(&path).unwrap();
@@ -63,7 +63,7 @@ fn a_guest_may_be_at_a_name_that_is_no_file() {
 fn whoever_cannot_be_answered_is_no_guest() {
     run(async {
         let (_scratch, path) = scratch();
-        let mut link = DatagramLink::bind(&path).unwrap();
+        let mut link = DatagramLink::bind(&path, MTU).unwrap();
         let first = guest(&path, "first");
         first.send(b"first").unwrap();
         assert_eq!(receive(&mut link).await.unwrap(), b"first");
@@ -78,7 +78,7 @@ fn whoever_cannot_be_answered_is_no_guest() {
 fn a_guest_that_comes_takes_the_place_of_the_one_that_is_there() {
     run(async {
         let (_scratch, path) = scratch();
-        let mut link = DatagramLink::bind(&path).unwrap();
+        let mut link = DatagramLink::bind(&path, MTU).unwrap();
         let first = guest(&path, "first");
         first.send(b"first").unwrap();
         assert_eq!(receive(&mut link).await.unwrap(), b"first");
@@ -96,7 +96,7 @@ fn a_guest_that_comes_takes_the_place_of_the_one_that_is_there() {
 fn a_guest_that_is_gone_is_noticed_by_sending_and_by_asking() {
     run(async {
         let (_scratch, path) = scratch();
-        let mut link = DatagramLink::bind(&path).unwrap();
+        let mut link = DatagramLink::bind(&path, MTU).unwrap();
         for sends in [true, false] {
             let guest = guest(&path, if sends { "sends" } else { "asks" });
             guest.send(b"here").unwrap();
@@ -115,7 +115,7 @@ fn a_guest_that_is_gone_is_noticed_by_sending_and_by_asking() {
 fn a_frame_that_finds_no_room_is_held() {
     run(async {
         let (near, far) = UnixDatagram::pair().unwrap();
-        let mut link = DatagramLink::connected(near).unwrap();
+        let mut link = DatagramLink::connected(near, MTU).unwrap();
         let frame = [7; 60_000];
         let mut sent = 0;
         let refused = loop {
@@ -141,7 +141,7 @@ fn a_frame_that_finds_no_room_is_held() {
 fn a_connected_guest_is_the_only_one() {
     run(async {
         let (near, far) = UnixDatagram::pair().unwrap();
-        let mut link = DatagramLink::connected(near).unwrap();
+        let mut link = DatagramLink::connected(near, MTU).unwrap();
         far.send(b"a frame").unwrap();
         assert_eq!(receive(&mut link).await.unwrap(), b"a frame");
         drop(far);
@@ -151,7 +151,7 @@ fn a_connected_guest_is_the_only_one() {
         let flags = SocketFlags::CLOEXEC;
         let (near, far): (OwnedFd, OwnedFd) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
-        let mut link = DatagramLink::connected(near.into()).unwrap();
+        let mut link = DatagramLink::connected(near.into(), MTU).unwrap();
         rustix::net::send(&far, b"a frame", rustix::net::SendFlags::empty()).unwrap();
         assert_eq!(receive(&mut link).await.unwrap(), b"a frame");
         drop(far);

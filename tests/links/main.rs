@@ -30,6 +30,9 @@ use std::path::PathBuf;
 
 use portcullis::link::{Frame, Link};
 
+/// The IP MTU of every guest.
+const MTU: usize = 1500;
+
 /// A path in a directory of the test's own.
 fn scratch() -> (served::Scratch, PathBuf) {
     let scratch = served::Scratch::new();

@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::memory::run;
 use crate::served::Serve;
-use crate::{pki, receive, scratch, send};
+use crate::{MTU, pki, receive, scratch, send};
 
 /// `serve --link fd:3`, started by a shell that passes what is its own input.
 fn passing(fd: OwnedFd) -> Serve {
@@ -52,19 +52,19 @@ fn a_socket_that_was_passed_is_told_by_its_type() {
     run(async {
         let (far, near) = UnixStream::pair().unwrap();
         let served = passing(near.into()).start();
-        is_served(StreamLink::connected(far).unwrap()).await;
+        is_served(StreamLink::connected(far, MTU).unwrap()).await;
         // The guest has gone for good, and with it what was to be served.
         assert_eq!(served.end().0.code(), Some(0));
 
         let (far, near) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         let served = passing(near).start();
-        is_served(DatagramLink::connected(far.into()).unwrap()).await;
+        is_served(DatagramLink::connected(far.into(), MTU).unwrap()).await;
         assert_eq!(served.end().0.code(), Some(0));
 
         let (far, near) = UnixDatagram::pair().unwrap();
         let served = passing(near.into()).start();
-        is_served(DatagramLink::connected(far).unwrap()).await;
+        is_served(DatagramLink::connected(far, MTU).unwrap()).await;
         served.terminate();
         assert_eq!(served.end().0.code(), Some(0));
     });

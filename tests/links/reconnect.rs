@@ -12,11 +12,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::memory::{HOST, Http, OTHER, Origin, Plan, Reply, run};
-use crate::{pki, scratch};
+use crate::{MTU, pki, scratch};
 
 /// A guest of QEMU.
 fn qemu(path: &Path, _: usize) -> StreamLink {
-    StreamLink::connected(UnixStream::connect(path).unwrap()).unwrap()
+    StreamLink::connected(UnixStream::connect(path).unwrap(), MTU).unwrap()
 }
 
 /// A guest of libkrun: with a socket of its own, a greeting, and checksums that it leaves to others.
@@ -24,7 +24,7 @@ fn krun(path: &Path, number: usize) -> Unfinished {
     let socket = UnixDatagram::bind(path.with_extension(number.to_string())).unwrap();
     socket.connect(path).unwrap();
     socket.send(b"VFKT").unwrap();
-    Unfinished(DatagramLink::connected(socket).unwrap())
+    Unfinished(DatagramLink::connected(socket, MTU).unwrap())
 }
 
 /// Spoils the checksum of every TCP segment and UDP datagram that is sent.
@@ -102,7 +102,7 @@ where
 fn a_stream_guest_that_is_started_again_finds_the_sandbox_as_it_was() {
     run(async {
         let (_scratch, path) = scratch();
-        guests_come_and_go(StreamLink::listen(&path).unwrap(), |number| qemu(&path, number)).await;
+        guests_come_and_go(StreamLink::listen(&path, MTU).unwrap(), |number| qemu(&path, number)).await;
     });
 }
 
@@ -110,6 +110,6 @@ fn a_stream_guest_that_is_started_again_finds_the_sandbox_as_it_was() {
 fn a_datagram_guest_that_is_started_again_finds_the_sandbox_as_it_was() {
     run(async {
         let (_scratch, path) = scratch();
-        guests_come_and_go(DatagramLink::bind(&path).unwrap(), |number| krun(&path, number)).await;
+        guests_come_and_go(DatagramLink::bind(&path, MTU).unwrap(), |number| krun(&path, number)).await;
     });
 }

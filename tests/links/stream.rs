@@ -7,7 +7,7 @@ use portcullis::link::stream::StreamLink;
 use portcullis::link::{Frame, Link as _};
 
 use crate::memory::run;
-use crate::{ends, receive, scratch, send};
+use crate::{MTU, ends, receive, scratch, send};
 
 fn framed(frame: &[u8]) -> Vec<u8> {
     [&(frame.len() as u32).to_be_bytes()[..], frame].concat()
@@ -17,7 +17,7 @@ fn framed(frame: &[u8]) -> Vec<u8> {
 fn a_length_no_frame_has_ends_that_connection_and_no_other() {
     run(async {
         let (_scratch, path) = scratch();
-        let mut link = StreamLink::listen(&path).unwrap();
+        let mut link = StreamLink::listen(&path, MTU).unwrap();
         for length in [0, 65_554, u32::MAX] {
             let mut guest = UnixStream::connect(&path).unwrap();
             guest.write_all(&framed(b"good")).unwrap();
@@ -33,7 +33,7 @@ fn a_length_no_frame_has_ends_that_connection_and_no_other() {
 fn a_second_guest_waits_for_the_first_to_leave() {
     run(async {
         let (_scratch, path) = scratch();
-        let mut link = StreamLink::listen(&path).unwrap();
+        let mut link = StreamLink::listen(&path, MTU).unwrap();
         let mut first = UnixStream::connect(&path).unwrap();
         let mut second = UnixStream::connect(&path).unwrap();
         second.write_all(&framed(b"second")).unwrap();
@@ -54,7 +54,7 @@ fn a_second_guest_waits_for_the_first_to_leave() {
 #[test]
 fn frames_for_nobody_are_refused_and_not_kept() {
     let (_scratch, path) = scratch();
-    let mut link = StreamLink::listen(&path).unwrap();
+    let mut link = StreamLink::listen(&path, MTU).unwrap();
     let refused = link.try_send(Frame { bytes: b"lost", partial: None });
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotConnected);
 }
@@ -65,7 +65,7 @@ fn frames_arrive_whole_at_a_guest_that_reads_little_at_a_time() {
         let (near, mut far) = UnixStream::pair().unwrap();
         // As little as the system allows, so that every frame is cut.
         rustix::net::sockopt::set_socket_send_buffer_size(&near, 1).unwrap();
-        let mut link = StreamLink::connected(near).unwrap();
+        let mut link = StreamLink::connected(near, MTU).unwrap();
         let frames: Vec<Vec<u8>> =
             (0..40_usize).map(|n| vec![n as u8; [1, 14, 1514, 9000, 65_553][n % 5]]).collect();
         let expected: Vec<u8> = frames.iter().flat_map(|frame| framed(frame)).collect();

@@ -62,6 +62,7 @@ fn variables(guest: &GuestEnv) -> String {
     }
     for (name, value) in [
         ("MAC", mac(guest.mac)),
+        ("MTU", guest.mtu.to_string()),
         ("IPV4", format!("{}/{}", guest.v4.0, guest.v4.1)),
         ("IPV4_GATEWAY", guest.gateway_v4.to_string()),
         ("IPV6", format!("{}/{}", guest.v6.0, guest.v6.1)),

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
@@ -14,7 +14,6 @@ use crate::link::BindError;
 use crate::link::datagram::DatagramLink;
 use crate::link::stream::StreamLink;
 use crate::link::tap::{self, TapLink};
-use crate::namespace::MTU;
 use crate::sandbox::{Prepared, Sandbox, StartError};
 use crate::sys;
 
@@ -76,12 +75,16 @@ impl Wanted {
         }
     }
 
-    pub(super) fn open(self) -> Result<Cable, LinkError> {
+    /// Opens it for a guest with this IP MTU, octets.
+    pub(super) fn open(self, mtu: usize) -> Result<Cable, LinkError> {
         match self {
-            Self::Qemu(path) => Ok(Cable::Stream(StreamLink::listen(Path::new(&path))?)),
-            Self::Krun(path) => Ok(Cable::Datagram(DatagramLink::bind(Path::new(&path))?)),
-            Self::Tap(name) => tap::open(&name).map(Cable::tap).map_err(|error| refused(name, error)),
-            Self::Passed(number, fd) => Cable::of(number, fd),
+            Self::Qemu(path) => Ok(Cable::Stream(StreamLink::listen(&path, mtu)?)),
+            Self::Krun(path) => Ok(Cable::Datagram(DatagramLink::bind(&path, mtu)?)),
+            Self::Tap(name) => match tap::open(&name) {
+                Ok(tap) => Ok(Cable::Tap(TapLink::new(tap, mtu))),
+                Err(error) => Err(refused(name, error)),
+            },
+            Self::Passed(number, fd) => Cable::of(number, fd, mtu),
         }
     }
 }
@@ -104,12 +107,8 @@ pub(super) enum Cable {
 }
 
 impl Cable {
-    fn tap(tap: OwnedFd) -> Self {
-        Self::Tap(TapLink::new(tap, MTU as usize))
-    }
-
     /// Tells what a descriptor is.
-    fn of(number: RawFd, fd: OwnedFd) -> Result<Self, LinkError> {
+    fn of(number: RawFd, fd: OwnedFd, mtu: usize) -> Result<Self, LinkError> {
         let failed = |error| LinkError::Descriptor(number, error);
         let unsuitable = |what| LinkError::Unsuitable(number, what);
         let mode = fstat(&fd).map_err(|errno| failed(errno.into()))?.st_mode;
@@ -119,7 +118,7 @@ impl Cable {
                 let another = error.kind() == io::ErrorKind::InvalidInput;
                 if another { unsuitable("another device") } else { failed(error) }
             })?;
-            return Ok(Self::tap(adopted));
+            return Ok(Self::Tap(TapLink::new(adopted, mtu)));
         }
         if kind != FileType::Socket {
             return Err(unsuitable("neither a socket nor a device"));
@@ -131,8 +130,8 @@ impl Cable {
             return Err(unsuitable("a socket that is not connected"));
         }
         match sockopt::socket_type(&fd).map_err(|errno| failed(errno.into()))? {
-            SocketType::STREAM => StreamLink::connected(fd.into()).map(Self::Stream).map_err(failed),
-            _ => DatagramLink::connected(fd.into()).map(Self::Datagram).map_err(failed),
+            SocketType::STREAM => StreamLink::connected(fd.into(), mtu).map(Self::Stream).map_err(failed),
+            _ => DatagramLink::connected(fd.into(), mtu).map(Self::Datagram).map_err(failed),
         }
     }
 
