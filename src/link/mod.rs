@@ -30,7 +30,8 @@ pub trait Link {
     /// What the link does for TCP, both ways.
     fn offload(&self) -> Offload;
 
-    /// Whether the guest may leave the checksums of its TCP and UDP unfinished, so that nobody verifies them.
+    /// Whether the guest may leave work on its TCP and UDP to others: checksums, which nobody verifies then, and the
+    /// cutting of segments longer than the MTU.
     fn is_trusted(&self) -> bool {
         match self.offload() {
             Offload::None => false,

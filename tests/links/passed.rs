@@ -70,6 +70,37 @@ fn a_socket_that_was_passed_is_told_by_its_type() {
     });
 }
 
+/// A segment of a connection that does not exist, longer than the MTU and without a checksum, as a guest of libkrun
+/// sends it whose card is said to cut segments.
+fn long_segment(network: &Config) -> Vec<u8> {
+    let length = 9_000_u16;
+    let mut ip = [&[0x45, 0][..], &length.to_be_bytes(), &[0, 0, 0x40, 0, 64, 6, 0, 0]].concat();
+    ip.extend_from_slice(&network.guest_v4.octets());
+    ip.extend_from_slice(&[192, 0, 2, 1]);
+    let words = ip.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+    let sum: u32 = words.sum();
+    ip[10..12].copy_from_slice(&(!((sum & 0xffff) + (sum >> 16)) as u16).to_be_bytes());
+    // From port 40000 to 443, an ACK.
+    ip.extend_from_slice(&[0x9c, 0x40, 1, 0xbb, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0]);
+    ip.resize(length.into(), 7);
+    [&network.gateway_mac[..], &network.guest_mac, &[8, 0], &ip].concat()
+}
+
+#[test]
+fn a_datagram_guest_may_leave_the_cutting_of_segments_to_others() {
+    run(async {
+        let (far, near) = UnixDatagram::pair().unwrap();
+        let served = passing(near.into()).start();
+        let mut link = DatagramLink::connected(far, MTU).unwrap();
+        send(&mut link, &long_segment(&Config::for_slot(0))).await;
+        let answer = receive(&mut link).await.unwrap();
+        // It is answered with RST; had it been dropped, there were no answer.
+        assert_eq!((answer[23], answer[47] & 0x04), (6, 0x04));
+        served.terminate();
+        assert_eq!(served.end().0.code(), Some(0));
+    });
+}
+
 #[test]
 fn a_descriptor_that_is_no_link_is_refused() {
     let (_scratch, path) = scratch();

@@ -127,7 +127,7 @@ impl Stack {
         self.stats.bytes_in += u64::try_from(frame.len()).unwrap_or(u64::MAX);
         self.scratch.clear();
         let result = match frame::parse(frame, &self.egress.ends) {
-            Ok(_) if self.egress.is_jumbo(frame) => Err(Drop::Jumbo),
+            Ok(_) if !link.is_trusted() && self.egress.is_jumbo(frame) => Err(Drop::Jumbo),
             Ok(Inbound::Ip(packet)) => self.packet(link, &packet, now),
             Ok(Inbound::Arp(arp)) => gateway::arp(&mut self.scratch, &self.config, &arp),
             Err(reason) => Err(reason),
