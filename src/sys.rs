@@ -43,7 +43,30 @@ pub(crate) fn open_tap(name: &str, header: usize) -> io::Result<OwnedFd> {
     let mut request = interface_request(name, flags)?;
     // SAFETY: TUNSETIFF reads and writes one `ifreq`, which `request` is, and keeps no pointer to it.
     check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;
+    agree_on_offloads(&tap, header)?;
+    Ok(tap)
+}
 
+/// Agrees with the kernel on the offloads of [`open_tap`] for a TAP device that somebody else opened.
+///
+/// # Errors
+/// `InvalidInput` if it is no TAP device with a `virtio_net_hdr` and without packet information.
+pub(crate) fn adopt_tap(tap: &OwnedFd, header: usize) -> io::Result<()> {
+    // SAFETY: `ifreq` is plain data for which all zeroes is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // SAFETY: TUNGETIFF writes one `ifreq`, which `request` is.
+    check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNGETIFF, &raw mut request) })
+        .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // SAFETY: TUNGETIFF has set the flags.
+    let flags = libc::c_int::from(unsafe { request.ifr_ifru.ifru_flags });
+    let wanted = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    if flags & wanted != wanted {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    agree_on_offloads(tap, header)
+}
+
+fn agree_on_offloads(tap: &OwnedFd, header: usize) -> io::Result<()> {
     let header = libc::c_int::try_from(header).map_err(|_| io::ErrorKind::InvalidInput)?;
     // SAFETY: TUNSETVNETHDRSZ reads one int.
     check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const header) })?;
@@ -51,7 +74,21 @@ pub(crate) fn open_tap(name: &str, header: usize) -> io::Result<OwnedFd> {
     let offload = libc::c_ulong::from(libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6);
     // SAFETY: TUNSETOFFLOAD takes its argument by value.
     check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETOFFLOAD, offload) })?;
-    Ok(tap)
+    Ok(())
+}
+
+/// A descriptor of its own for what this process was started with under `number`; neither is passed on.
+///
+/// # Errors
+/// `fcntl`'s: nothing is open under that number.
+pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC takes any number and answers EBADF for one that is not open.
+    let own = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the descriptor is new and nobody else's.
+    let own = unsafe { OwnedFd::from_raw_fd(own) };
+    // SAFETY: the flag says only what becomes of the descriptor when another program is executed.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    Ok(own)
 }
 
 /// Registers a descriptor with the tokio runtime of the calling thread.

@@ -309,7 +309,9 @@ fn help_is_asked_for_and_read() {
     {
         assert!(help.contains(word), "{word} is not in\n{help}");
     }
-    for words in [&["--help"][..], &["run", "--help"], &["check", "-h"], &["help", "check"]] {
+    for words in
+        [&["--help"][..], &["run", "--help"], &["serve", "--help"], &["check", "-h"], &["help", "check"]]
+    {
         let help = said(words);
         assert!(help.contains("Usage: portcullis") && help.lines().all(|line| line.len() <= 100), "{help}");
     }

@@ -10,6 +10,8 @@ pub mod options;
 mod process;
 #[cfg(target_os = "linux")]
 pub mod run;
+#[cfg(target_os = "linux")]
+pub mod serve;
 pub mod status;
 
 use std::io::{self, Write as _};
@@ -31,6 +33,9 @@ enum Arguments {
     /// Run a command in a network of its own, where only allowed hosts exist
     #[cfg(target_os = "linux")]
     Run(run::RunArgs),
+    /// Be the network of a virtual machine, or of whatever else speaks Ethernet
+    #[cfg(target_os = "linux")]
+    Serve(serve::ServeArgs),
     /// Say what would happen to a request, without sending it
     Check(check::CheckArgs),
     /// Say which sandboxes run, or what one of them has counted
@@ -64,6 +69,11 @@ pub fn main() -> ExitCode {
         Arguments::Run(arguments) => {
             drop((out, err));
             return run::run(&arguments);
+        }
+        #[cfg(target_os = "linux")]
+        Arguments::Serve(arguments) => {
+            drop((out, err));
+            return serve::serve(&arguments);
         }
         Arguments::Check(arguments) => check::check(&arguments, &mut out, &mut err),
         Arguments::Status(arguments) => status::status(&arguments, &mut out, &mut err),

@@ -31,8 +31,6 @@ use super::{BindError, Frame, Link, Offload};
 
 /// What vfkit says first, and libkrun where it is told to (`NET_FLAG_VFKIT`).
 const GREETING: &[u8] = b"VFKT";
-/// The IP MTU of a guest that nobody told of another, octets.
-const MTU: usize = 1500;
 /// Octets asked for in each direction: what libkrun asks for too. The system may give less.
 const BUFFER: usize = 7 << 20;
 /// How often it is asked whether the guest's socket is still there.
@@ -48,6 +46,7 @@ pub struct DatagramLink {
     first: Option<Vec<u8>>,
     /// Whom to tell that sending found the guest gone.
     receiver: Option<Waker>,
+    mtu: usize,
 }
 
 type Socket = Late<StdDatagram, UnixDatagram>;
@@ -70,18 +69,19 @@ struct Guest {
 
 impl DatagramLink {
     /// Waits at `path` for one guest after the other; the file is its owner's alone and goes with the link.
+    /// `mtu` is what the guest's interface is set to, octets.
     ///
     /// # Errors
     /// Why there can be no socket, with what to do.
-    pub fn bind(path: &Path) -> Result<Self, BindError> {
-        Ok(Self { door: Some(Door::open(path)?), guest: None, first: None, receiver: None })
+    pub fn bind(path: &Path, mtu: usize) -> Result<Self, BindError> {
+        Ok(Self { door: Some(Door::open(path)?), guest: None, first: None, receiver: None, mtu })
     }
 
     /// A guest that is connected already, by `SOCK_DGRAM` or `SOCK_SEQPACKET`; the link ends with it.
     ///
     /// # Errors
     /// The socket cannot be made nonblocking, or is of another type.
-    pub fn connected(socket: StdDatagram) -> io::Result<Self> {
+    pub fn connected(socket: StdDatagram, mtu: usize) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let kind = sockopt::socket_type(&socket)?;
         if ![SocketType::DGRAM, SocketType::SEQPACKET].contains(&kind) {
@@ -89,7 +89,7 @@ impl DatagramLink {
         }
         widen(&socket);
         let guest = Guest { socket: Late::Idle(socket), address: None, probe: None, kind, gone: false };
-        Ok(Self { door: None, guest: Some(guest), first: None, receiver: None })
+        Ok(Self { door: None, guest: Some(guest), first: None, receiver: None, mtu })
     }
 
     /// Lets in who stands at the door; its first datagram is in `buf` or, where it took another's place, kept.
@@ -159,8 +159,14 @@ impl Link for DatagramLink {
         Offload::None
     }
 
+    /// libkrun offers its guests offloads by default (`COMPAT_NET_FEATURES`) and drops the `virtio_net_hdr` that
+    /// says which checksum is left to finish.
+    fn is_trusted(&self) -> bool {
+        true
+    }
+
     fn mtu(&self) -> usize {
-        MTU
+        self.mtu
     }
 
     fn try_receive(&mut self, buf: &mut [u8]) -> io::Result<usize> {

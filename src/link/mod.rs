@@ -30,6 +30,15 @@ pub trait Link {
     /// What the link does for TCP, both ways.
     fn offload(&self) -> Offload;
 
+    /// Whether the guest may leave work on its TCP and UDP to others: checksums, which nobody verifies then, and the
+    /// cutting of segments longer than the MTU.
+    fn is_trusted(&self) -> bool {
+        match self.offload() {
+            Offload::None => false,
+            Offload::Vnet => true,
+        }
+    }
+
     /// The IP MTU the guest's interface has, octets.
     fn mtu(&self) -> usize;
 
@@ -65,8 +74,7 @@ pub trait Link {
 pub enum Offload {
     /// Nothing: every frame fits the MTU and carries its checksum.
     None,
-    /// As `virtio_net_hdr` does: segments of up to 64 KiB and partial checksums, both ways. A link with this
-    /// offload is also trusted for the TCP and UDP checksums of what it delivers.
+    /// As `virtio_net_hdr` does: segments of up to 64 KiB and partial checksums, both ways.
     Vnet,
 }
 

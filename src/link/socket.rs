@@ -131,6 +131,7 @@ fn clear(path: &Path, address: &SocketAddrUnix, kind: SocketType) -> Result<(), 
     let probe = socket_with(AddressFamily::UNIX, kind, flags, None).map_err(|errno| system(errno.into()))?;
     match connect(&probe, address) {
         Err(Errno::CONNREFUSED) => fs::remove_file(path).map_err(system),
+        Err(Errno::ACCESS) => Err(system(Errno::ACCESS.into())),
         Ok(()) | Err(_) => Err(BindError::Live(path.to_owned())),
     }
 }

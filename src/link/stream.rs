@@ -25,8 +25,6 @@ use super::late::Late;
 use super::socket::SocketFile;
 use super::{BindError, Frame, Link, Offload};
 
-/// The IP MTU of a guest that nobody told of another, octets.
-const MTU: usize = 1500;
 /// Guests that may wait for the one that is there to leave.
 const BACKLOG: i32 = 8;
 /// How long a listener rests that the system has no descriptor for.
@@ -38,6 +36,7 @@ pub struct StreamLink {
     /// Where guests come from; none where there is only the one.
     door: Option<Door>,
     guest: Option<Guest>,
+    mtu: usize,
 }
 
 #[derive(Debug)]
@@ -56,23 +55,24 @@ struct Guest {
 
 impl StreamLink {
     /// Listens at `path` for one guest after the other; the file is its owner's alone and goes with the link.
+    /// `mtu` is what the guest's interface is set to, octets.
     ///
     /// # Errors
     /// Why there can be no socket, with what to do.
-    pub fn listen(path: &Path) -> Result<Self, BindError> {
+    pub fn listen(path: &Path, mtu: usize) -> Result<Self, BindError> {
         let (file, socket) = SocketFile::bind(path, SocketType::STREAM)?;
         listen(&socket, BACKLOG).map_err(|errno| BindError::System(path.to_owned(), errno.into()))?;
         let door = Door { listener: Late::Idle(socket.into()), rest: None, _file: file };
-        Ok(Self { door: Some(door), guest: None })
+        Ok(Self { door: Some(door), guest: None, mtu })
     }
 
     /// A guest that is connected already; the link ends with it.
     ///
     /// # Errors
     /// The socket cannot be made nonblocking.
-    pub fn connected(stream: StdStream) -> io::Result<Self> {
+    pub fn connected(stream: StdStream, mtu: usize) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { door: None, guest: Some(Guest::new(Late::Idle(stream))) })
+        Ok(Self { door: None, guest: Some(Guest::new(Late::Idle(stream))), mtu })
     }
 
     /// The guest has left, or is not understood.
@@ -90,7 +90,7 @@ impl Link for StreamLink {
     }
 
     fn mtu(&self) -> usize {
-        MTU
+        self.mtu
     }
 
     fn try_receive(&mut self, buf: &mut [u8]) -> io::Result<usize> {

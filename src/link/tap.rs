@@ -24,6 +24,16 @@ pub fn open(name: &str) -> io::Result<OwnedFd> {
     sys::open_tap(name, HEADER)
 }
 
+/// Takes a TAP device that somebody else opened, with `IFF_TAP`, `IFF_NO_PI` and `IFF_VNET_HDR`.
+///
+/// # Errors
+/// `InvalidInput` if it is anything else.
+pub fn adopt(tap: OwnedFd) -> io::Result<OwnedFd> {
+    sys::adopt_tap(&tap, HEADER)?;
+    rustix::io::ioctl_fionbio(&tap, true)?;
+    Ok(tap)
+}
+
 /// Length of the `virtio_net_hdr` agreed on, octets: the legacy one, without `num_buffers`.
 const HEADER: usize = 10;
 /// `VIRTIO_NET_HDR_F_NEEDS_CSUM`.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use portcullis::audit::{Event, Record};
 use portcullis::config::Config;
 use portcullis::limits::Limits;
-use portcullis::link::memory;
+use portcullis::link::{Link, memory};
 use portcullis::name::HostPattern;
 use portcullis::net;
 use portcullis::policy::{AllowRule, ConnectTo, Dial, Publish, RuleSource};
@@ -158,9 +158,18 @@ impl Plan {
 
     /// Starts the sandbox, and plugs a guest in.
     pub(crate) fn start(self) -> Bed {
+        let (ours, theirs) = memory::pair(CABLE, MTU);
+        self.start_on(ours, theirs)
+    }
+
+    /// The same on another cable.
+    pub(crate) fn start_on<O, T>(self, ours: O, theirs: T) -> Bed
+    where
+        O: Link + Send + 'static,
+        T: Link + 'static,
+    {
         let Self { config, limits, slot, builder, canary } = self;
         let prepared = builder.config(config).limits(limits).slot(slot).prepare().unwrap();
-        let (ours, theirs) = memory::pair(CABLE, MTU);
         let sandbox = prepared.start(ours).unwrap();
         let network = net::Config::for_slot(slot);
         let guest = Guest::new(canary.watched(theirs), &network);
@@ -189,6 +198,11 @@ pub(crate) struct Bed {
 impl Bed {
     pub(crate) fn sandbox(&self) -> &Sandbox {
         self.sandbox.as_ref().unwrap()
+    }
+
+    /// Unplugs the guest and plugs another in.
+    pub(crate) fn replug<T: Link + 'static>(&mut self, theirs: T) {
+        self.guest = Guest::new(self.canary.watched(theirs), &self.network);
     }
 
     /// The gateway's IPv4 address.

@@ -10,6 +10,7 @@ use std::task::{Poll, Waker};
 use super::Stack;
 use crate::net::counters::Drop;
 use crate::net::gateway::Unreachable;
+use crate::net::router::Router;
 use crate::net::table::FlowId;
 use crate::net::tcp::{End, Intent, Owner, Phase, keep, reset};
 
@@ -157,6 +158,7 @@ impl Stack {
         self.woken.extend(self.associations.clear());
         self.fragments.clear();
         self.tombstones.clear();
+        self.router = Router::default();
         self.egress.discard(&mut self.stats);
     }
 

@@ -46,7 +46,7 @@ use super::table::{FlowId, Table};
 use super::timers::{Surfaced, Timers};
 use super::tombstone::Tombstones;
 use super::udp::{AssociationId, Associations};
-use crate::link::{Link, Offload};
+use crate::link::Link;
 
 /// Timer entries looked at in one turn; a thousand flows opened at once surface a thousand a second later.
 const TIMERS_PER_TURN: usize = 256;
@@ -117,10 +117,7 @@ impl Stack {
         let mut egress = Egress::new(config.ends(), link, limits);
         let interface = interface(&config, link, &mut egress, now);
         Self {
-            checksums: match link.offload() {
-                Offload::None => Checksums::Verify,
-                Offload::Vnet => Checksums::TrustTransport,
-            },
+            checksums: if link.is_trusted() { Checksums::TrustTransport } else { Checksums::Verify },
             interface,
             egress,
             table: Table::default(),
@@ -151,7 +148,7 @@ impl Stack {
         self.stats.bytes_in += u64::try_from(frame.len()).unwrap_or(u64::MAX);
         self.scratch.clear();
         let result = match frame::parse(frame, &self.egress.ends) {
-            Ok(_) if self.egress.is_jumbo(frame) => Err(Drop::Jumbo),
+            Ok(_) if !link.is_trusted() && self.egress.is_jumbo(frame) => Err(Drop::Jumbo),
             Ok(Inbound::Ip(packet)) => self.packet(link, &packet, now),
             Ok(Inbound::Fragment(fragment)) => self.fragment(link, &fragment, now),
             Ok(Inbound::Arp(arp)) => gateway::arp(&mut self.scratch, &self.config, &arp),
