@@ -211,12 +211,12 @@ fn what_a_killed_sandbox_left_is_in_nobodys_way() {
         return;
     }
     let mut killed = Held::waiting("killed", &[]);
-    let (name, socket) = (killed.name.clone(), killed.socket());
+    let name = killed.name.clone();
     killed.child.kill().unwrap();
     killed.child.wait().unwrap();
     let (_, listed, _) = said(&["status"]);
     assert!(!listed.contains(&name), "{listed}");
-    assert!(socket.exists() || !rustix::process::geteuid().is_root(), "nothing is left to test with");
+    // Its socket is there still, or another test's start has removed it by now.
     Held::start(&name, &[], WAIT).end();
 }
 
