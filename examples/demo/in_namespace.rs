@@ -47,7 +47,8 @@ impl Guest {
     /// Serves the guest's network until the process ends.
     pub(crate) fn play(self, prepared: Prepared) -> Result<Report, Failure> {
         let Self { running: Running { tap, mut child }, mut output } = self;
-        let sandbox = prepared.start(TapLink::new(tap, namespace::MTU as usize))?;
+        let mtu = prepared.guest_env().mtu;
+        let sandbox = prepared.start(TapLink::new(tap, mtu.into()))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let exit = runtime.block_on(child.wait())?;
         sandbox.shutdown_blocking();
