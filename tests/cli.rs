@@ -215,7 +215,7 @@ fn a_file_that_cannot_be_used_starts_nothing() {
 fn a_fault_in_the_file_is_told_with_its_line_and_column() {
     for (text, place, says) in [
         ("[net]\nallow = [\"a.example\", \"1.2.3.4\"]", "2:23: [net] allow \"1.2.3.4\"", "is an address"),
-        ("[net]\nalow = []", "2:1", "unknown field `alow`, expected `allow` or `nameservers`"),
+        ("[net]\nalow = []", "2:1", "unknown field `alow`, expected one of `allow`, `nameservers`"),
         ("[net\n", "1:5", "unclosed table"),
         ("[net]\nallow = \"a.example\"", "2:9", "expected a sequence"),
         ("[net]\nnameservers = [\"dns.example\"]", "2:16", "is no nameserver"),
