@@ -14,6 +14,7 @@ mod checksum;
 mod config;
 mod counters;
 mod driver;
+mod early;
 mod egress;
 mod emit;
 mod frame;

@@ -166,13 +166,18 @@ impl Flow {
             Ok(taken) => (taken.min(octets.len()), Ok(taken.min(octets.len()))),
             Err(e) => (0, Err(e)),
         });
-        Poll::Ready(taken.unwrap_or_else(|_| Err(reset())))
+        let taken = taken.unwrap_or_else(|_| Err(reset()));
+        rings.took(*taken.as_ref().unwrap_or(&0));
+        Poll::Ready(taken)
     }
 
     /// Lends the free octets that lie in one piece; `f` says how many it filled.
+    ///
+    /// `memory` is how much of the ring may be newly touched.
     pub(super) fn poll_fill(
         &mut self,
         waker: &Waker,
+        memory: usize,
         f: impl FnOnce(&mut [u8]) -> io::Result<usize>,
     ) -> Poll<io::Result<Filled>> {
         if self.intent != Intent::Send {
@@ -197,9 +202,10 @@ impl Flow {
             return self.wait_to_write(waker);
         }
         let before = socket.send_queue();
-        let filled = socket.send(|octets| {
-            let room = octets.len();
-            match f(octets) {
+        let most = rings.lendable(before, memory);
+        let filled = rings.socket_mut().send(|octets| {
+            let room = octets.len().min(most);
+            match f(octets.get_mut(..room).unwrap_or_default()) {
                 Ok(filled) => (filled.min(room), Ok(filled.min(room))),
                 Err(e) => (0, Err(e)),
             }
@@ -250,7 +256,7 @@ pub(super) fn keep(slot: &mut Option<Waker>, waker: &Waker) {
 }
 
 /// Whether the guest has said FIN, so that nothing more will come once the ring is empty.
-fn finished(state: State) -> bool {
+pub(super) fn finished(state: State) -> bool {
     match state {
         State::CloseWait | State::LastAck | State::Closing | State::TimeWait | State::Closed => true,
         State::Listen

@@ -1,5 +1,6 @@
 //! Packets of the guest: which flow one belongs to, and what becomes of one that belongs to none.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use smoltcp::socket::tcp::State;
@@ -8,6 +9,7 @@ use smoltcp::time::Instant;
 use super::{Event, Payload, Stack};
 use crate::link::{Family, Link};
 use crate::net::counters::Drop;
+use crate::net::early::Judged;
 use crate::net::egress::{Egress, Wire};
 use crate::net::emit::{self, Bare};
 use crate::net::frame::{self, Flags, Packet, Segment};
@@ -38,8 +40,10 @@ impl Stack {
         let Some(flow) = self.table.get_mut(id) else { return Err(Drop::Stray) };
         match &mut flow.phase {
             Phase::Open(_) => {
-                self.feed(link, id, packet, now);
-                self.fed(id, &segment);
+                if let Some(packet) = self.admit(id, packet, &segment) {
+                    self.feed(link, id, &packet, now);
+                    self.fed(id, &segment);
+                }
                 Ok(())
             }
             Phase::Held(syn) if segment.flags.0 & (Flags::SYN | Flags::ACK | Flags::RST) == Flags::SYN => {
@@ -60,13 +64,39 @@ impl Stack {
         }
     }
 
+    /// Enters what a segment will cost into the account, and makes it agree with what came before; none if it is
+    /// not to be fed.
+    fn admit<'a>(&mut self, id: FlowId, packet: &Packet<'a>, segment: &Segment) -> Option<Cow<'a, [u8]>> {
+        let flow = self.table.get_mut(id)?;
+        let Phase::Open(rings) = &mut flow.phase else { return None };
+        if flow.intent == Intent::Abort {
+            return None;
+        }
+        let payload = packet.payload.get(segment.header..)?;
+        let before = rings.touched();
+        let judged = rings.judge(segment, payload);
+        rings.came(segment.sequence.wrapping_add(segment.payload));
+        let after = rings.touched();
+        if self.charge(id, (before, after)) == Charge::Over {
+            return None;
+        }
+        match judged {
+            Judged::Lost => None,
+            Judged::Feed(Cow::Borrowed(_)) => Some(Cow::Borrowed(packet.bytes)),
+            Judged::Feed(Cow::Owned(payload)) => {
+                let headers = packet.bytes.len().checked_sub(payload.len())?;
+                Some([packet.bytes.get(..headers)?, &payload].concat().into())
+            }
+        }
+    }
+
     /// Gives a segment to the socket of its flow.
-    fn feed<L: Link>(&mut self, link: &mut L, id: FlowId, packet: &Packet<'_>, now: Instant) {
+    fn feed<L: Link>(&mut self, link: &mut L, id: FlowId, packet: &[u8], now: Instant) {
         let Self { table, interface, egress, stats, .. } = self;
         let Some(flow) = table.get_mut(id) else { return };
         let Phase::Open(rings) = &mut flow.phase else { return };
         let (mss, sent) = (flow.mss, &mut flow.sent);
-        let mut wire = Wire { link, egress, stats, ingress: Some(packet.bytes), mss, sent };
+        let mut wire = Wire { link, egress, stats, ingress: Some(packet), mss, sent };
         interface.poll_ingress_single(now, &mut wire, &mut rings.set);
     }
 
@@ -78,15 +108,19 @@ impl Stack {
             self.end(id, End::Reset);
             return;
         }
-        let touched = rings.came(segment.sequence.wrapping_add(segment.payload));
+        let before = rings.touched();
+        rings.settle();
+        let after = rings.touched();
         flow.wake(&mut self.woken);
-        self.charge(id, touched);
+        self.charge(id, (before, after));
         self.mark(id);
     }
 
-    /// Enters ring memory a flow has newly touched into the account; over the limit the flow is reset.
-    pub(super) fn charge(&mut self, id: FlowId, octets: usize) {
-        match self.pool.charge(octets) {
+    /// Enters a change of what a flow's memory costs into the account; over the limit the flow is reset.
+    pub(super) fn charge(&mut self, id: FlowId, (before, after): (usize, usize)) -> Charge {
+        self.pool.refund(before.saturating_sub(after));
+        let charge = self.pool.charge(after.saturating_sub(before));
+        match charge {
             Charge::Fits => {}
             Charge::Over => {
                 if let Some(flow) = self.table.get_mut(id) {
@@ -96,6 +130,7 @@ impl Stack {
                 }
             }
         }
+        charge
     }
 
     /// A segment of no flow: a late one, the first of a new flow, or one to reset.

@@ -10,6 +10,7 @@ use crate::link::Link;
 use crate::net::egress::{Egress, Wire};
 use crate::net::emit::{self, Bare};
 use crate::net::frame::{ETHERNET, Flags};
+use crate::net::rings::Rings;
 use crate::net::syn::Syn;
 use crate::net::table::FlowId;
 use crate::net::tcp::{End, Flow, Intent, LoneFin, Owner, Patience, Phase};
@@ -88,7 +89,7 @@ impl Stack {
             stats.stalled += 1;
         }
         let Phase::Open(rings) = &mut flow.phase else { return };
-        apply(flow.intent, flow.owner, rings.socket_mut());
+        apply(flow.intent, flow.owner, rings);
 
         flow.sent.octets = 0;
         let mut wire = Wire { link, egress, stats, ingress: None, mss: flow.mss, sent: &mut flow.sent };
@@ -225,7 +226,8 @@ impl Stack {
 }
 
 /// Passes on to the socket what the handle wants.
-fn apply(intent: Intent, owner: Owner, socket: &mut Socket<'static>) {
+fn apply(intent: Intent, owner: Owner, rings: &mut Rings) {
+    let socket = rings.socket_mut();
     match intent {
         Intent::Send => {}
         // smoltcp would lose the SYN-ACK if it were closed before the handshake is done.
@@ -234,7 +236,11 @@ fn apply(intent: Intent, owner: Owner, socket: &mut Socket<'static>) {
         Intent::Abort => socket.abort(),
     }
     if owner == Owner::Nobody {
-        while socket.recv(|octets| (octets.len(), octets.len())).is_ok_and(|taken| taken > 0) {}
+        let mut discarded = 0;
+        while let Ok(taken @ 1..) = socket.recv(|octets| (octets.len(), octets.len())) {
+            discarded += taken;
+        }
+        rings.took(discarded);
     }
 }
 
