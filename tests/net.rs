@@ -12,12 +12,20 @@ mod net {
     mod frames;
     mod segments;
     mod streams;
+    mod torture;
+    mod torture_segments;
+    mod torture_windows;
     mod wire;
+
+    /// More than any test waits in its own time: what waits for ever is a failure.
+    const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
     /// Runs a test as a sandbox runs: one thread, one `LocalSet`; time passes when nothing else can.
     fn run<F: Future<Output = ()>>(test: F) {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().start_paused(true).build().unwrap();
-        tokio::task::LocalSet::new().block_on(&runtime, test);
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            tokio::time::timeout(DAY, Box::pin(test)).await.expect("the test hangs");
+        });
     }
 }

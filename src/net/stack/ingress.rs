@@ -91,7 +91,7 @@ impl Stack {
     }
 
     /// Gives a segment to the socket of its flow.
-    fn feed<L: Link>(&mut self, link: &mut L, id: FlowId, packet: &[u8], now: Instant) {
+    pub(super) fn feed<L: Link>(&mut self, link: &mut L, id: FlowId, packet: &[u8], now: Instant) {
         let Self { table, interface, egress, stats, .. } = self;
         let Some(flow) = table.get_mut(id) else { return };
         let Phase::Open(rings) = &mut flow.phase else { return };
@@ -108,6 +108,7 @@ impl Stack {
             self.end(id, End::Reset);
             return;
         }
+        flow.sent.hear(segment);
         let before = rings.touched();
         rings.settle();
         let after = rings.touched();
