@@ -1,15 +1,22 @@
 //! `portcullis::net` over links in memory, in paused time: frames by hand, and a guest with a TCP stack.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "every function here is part of a test")]
 
+#[path = "support/attack.rs"]
+mod attack;
 #[path = "support/guest.rs"]
 mod guest;
+#[path = "support/hostile.rs"]
+mod hostile;
 #[path = "support/lossy.rs"]
 mod lossy;
+
+use guest::packet;
 
 mod net {
     mod bed;
     mod ends;
     mod frames;
+    mod mutation;
     mod segments;
     mod streams;
     mod torture;
