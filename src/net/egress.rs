@@ -217,6 +217,10 @@ pub(super) struct Sent {
     pub(super) next: Option<u32>,
     /// The next octet we expect.
     pub(super) acknowledged: u32,
+    /// The octet the guest says it expects.
+    pub(super) heard: u32,
+    /// The window the guest offered with that, as it was on the wire.
+    pub(super) offered: u16,
     /// The window last offered, scaled as it goes on the wire.
     pub(super) window: u16,
     /// Octets of frames, since the caller last set it to zero.
@@ -224,11 +228,21 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    /// Notes what the guest acknowledged, if it ever was sent, and its window.
+    pub(super) fn hear(&mut self, segment: &Segment) {
+        let number = segment.acknowledgment;
+        let sent = self.next.is_some_and(|next| !after(number, next));
+        if segment.flags.ack() && sent && !after(self.heard, number) {
+            (self.heard, self.offered) = (number, segment.window);
+        }
+    }
+
     fn record(&mut self, segment: &Segment, octets: usize, stats: &mut Stats) {
         let end = segment.sequence.wrapping_add(segment.space());
         match self.next {
             Some(next) if !after(end, next) => stats.retransmits += u64::from(segment.space() > 0),
-            Some(_) | None => self.next = Some(end),
+            Some(_) => self.next = Some(end),
+            None => (self.next, self.heard) = (Some(end), end),
         }
         self.acknowledged = segment.acknowledgment;
         self.window = segment.window;

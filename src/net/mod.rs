@@ -21,6 +21,7 @@ mod counters;
 mod cut;
 mod dhcp;
 mod driver;
+mod early;
 mod egress;
 mod emit;
 mod fragments;

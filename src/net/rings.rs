@@ -10,12 +10,18 @@ use smoltcp::iface::{SocketHandle, SocketSet, SocketStorage};
 use smoltcp::socket::tcp;
 use smoltcp::wire::IpListenEndpoint;
 
+use super::early::{Early, Judged};
+use super::frame::Segment;
+use super::tcp::finished;
 use crate::limits::Limits;
 
 /// The least a ring may hold, octets: some segments of the usual size.
 const RING_MIN: usize = 16 << 10;
 /// A ring under memory pressure, octets.
 const RING_SMALL: usize = 64 << 10;
+
+/// The least lent of a ring at once, octets, memory or not: a page.
+const LEND_MIN: usize = 4 << 10;
 
 /// A set of exactly one TCP socket.
 #[derive(Debug)]
@@ -24,6 +30,9 @@ pub(super) struct Rings {
     handle: SocketHandle,
     received: Extent,
     queued: Extent,
+    /// Sequence number of the first octet that was not taken from the ring yet.
+    unread: u32,
+    early: Early,
 }
 
 /// How far a ring has ever been written, which is what it costs in memory.
@@ -57,20 +66,59 @@ impl Rings {
         socket.set_ack_delay(None);
         let mut set = SocketSet::new(vec![SocketStorage::EMPTY]);
         let handle = set.add(socket);
-        Self { set, handle, received, queued }
+        Self { set, handle, received, queued, unread: 0, early: Early::default() }
     }
 
     /// Begins with a flow whose first octet has this sequence number.
     pub(super) fn begin(&mut self, first: u32) {
         self.received.mark = first;
         self.queued.mark = 0;
+        self.unread = first;
     }
 
-    /// Notes octets that came up to a sequence number, in order or not; how much of the ring is newly touched.
-    pub(super) fn came(&mut self, end: u32) -> usize {
-        let Ok(end) = usize::try_from(end.wrapping_sub(self.received.mark)) else { return 0 };
+    /// The sequence number of the octet that is awaited, as long as the guest has not said FIN.
+    fn next(&self) -> u32 {
+        self.unread.wrapping_add(u32::try_from(self.socket().recv_queue()).unwrap_or(0))
+    }
+
+    /// Notes octets taken from the ring.
+    pub(super) fn took(&mut self, octets: usize) {
+        self.unread = self.unread.wrapping_add(u32::try_from(octets).unwrap_or(0));
+    }
+
+    /// Judges the payload of a segment: what is to be fed of it, so that no octet contradicts an earlier one.
+    pub(super) fn judge<'a>(&mut self, segment: &Segment, payload: &'a [u8]) -> Judged<'a> {
+        let next = self.next();
+        // Without an ACK, or with one of what was never sent, it is ignored; so is the payload of SYN and RST.
+        let counts = segment.flags.ack() && !segment.flags.syn() && !segment.flags.rst();
+        let in_order = segment.sequence == next && self.early.is_empty();
+        if in_order || !counts || payload.is_empty() || finished(self.socket().state()) {
+            return Judged::Feed(payload.into());
+        }
+        let room = self.socket().recv_capacity().saturating_sub(self.socket().recv_queue());
+        self.early.judge(payload, segment.sequence, next, room)
+    }
+
+    /// Forgets what came early and has been taken in since.
+    pub(super) fn settle(&mut self) {
+        let next = self.next();
+        self.early.settle(next);
+    }
+
+    /// Notes octets that came up to a sequence number, in order or not.
+    pub(super) fn came(&mut self, end: u32) {
+        let Ok(end) = usize::try_from(end.wrapping_sub(self.received.mark)) else { return };
         // While the ring is not touched all over, nothing beyond twice its size is in the window.
-        if end > self.received.capacity * 2 { 0 } else { self.received.reach(end) }
+        if end <= self.received.capacity * 2 {
+            self.received.reach(end);
+        }
+    }
+
+    /// Octets that may be lent of the free part behind `before` queued ones, while `memory` is left.
+    pub(super) fn lendable(&self, before: usize, memory: usize) -> usize {
+        let start = if before == 0 { 0 } else { usize::try_from(self.queued.mark).unwrap_or(usize::MAX) };
+        // At least a little, so that a flow that needs memory when there is none is found out.
+        self.queued.touched.saturating_sub(start).saturating_add(memory).max(LEND_MIN)
     }
 
     /// Notes `len` octets queued behind `before` others; how much of the ring is newly touched.
@@ -82,8 +130,9 @@ impl Rings {
         self.queued.reach(end)
     }
 
-    fn touched(&self) -> usize {
-        self.received.touched + self.queued.touched
+    /// What the rings, and what is kept beside them, cost in memory.
+    pub(super) fn touched(&self) -> usize {
+        self.received.touched + self.queued.touched + self.early.cost()
     }
 
     pub(super) fn socket(&self) -> &tcp::Socket<'static> {
@@ -148,6 +197,8 @@ impl Pool {
 
     /// Takes back the socket of a flow that is over.
     pub(super) fn give_back(&mut self, mut rings: Rings) {
+        self.refund(rings.early.cost());
+        rings.early = Early::default();
         let whole = rings.received.capacity == self.receive && rings.queued.capacity == self.transmit;
         if whole && self.spare.len() < self.capacity && self.touched <= self.memory / 2 {
             // A socket that listens again has to be closed first; the reset of its state comes with `listen`.
@@ -174,7 +225,17 @@ impl Pool {
     }
 
     fn discard(&mut self, rings: &Rings) {
-        self.touched = self.touched.saturating_sub(rings.touched());
+        self.refund(rings.touched());
+    }
+
+    /// Takes octets that were given up out of the account.
+    pub(super) fn refund(&mut self, octets: usize) {
+        self.touched = self.touched.saturating_sub(octets);
+    }
+
+    /// Octets that can still be touched before spare rings have to give way.
+    pub(super) fn left(&self) -> usize {
+        self.memory.saturating_sub(self.touched)
     }
 
     /// Octets of rings touched.

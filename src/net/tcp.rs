@@ -30,8 +30,8 @@ pub(super) struct Flow {
     pub(super) writer: Option<Waker>,
     pub(super) timer: Timer,
     pub(super) patience: Option<Patience>,
-    /// Set while our FIN is in flight and no timer of smoltcp watches it.
-    pub(super) lone_fin: Option<LoneFin>,
+    /// Set while something is in flight that no timer of smoltcp watches.
+    pub(super) unwatched: Option<Unwatched>,
     /// Payload octets the guest takes in one segment.
     pub(super) mss: u16,
     pub(super) sent: Sent,
@@ -107,28 +107,41 @@ pub(super) struct Patience {
     pub(super) queued: usize,
 }
 
-/// When a FIN is sent again that nothing else would.
+/// What the guest has not acknowledged while no timer of smoltcp watches it, and when we do something about it.
 ///
-/// smoltcp 0.14 turns its retransmission timer off for a fast retransmit, and then has nothing to send if the
-/// FIN alone is in flight.
+/// smoltcp 0.14 turns its retransmission timer off for a fast retransmit, and then has nothing to send if the FIN
+/// alone is in flight. It also turns it off where a window closes over what is in flight, and forgets what is in
+/// flight when a window it probed opens.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct LoneFin {
+pub(super) struct Unwatched {
+    pub(super) what: Pending,
     pub(super) at: Instant,
-    pub(super) interval: Duration,
+    interval: Duration,
 }
 
-impl LoneFin {
+/// What waits for an acknowledgment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Pending {
+    /// Our FIN alone; it is sent again.
+    Fin,
+    /// Octets; smoltcp is made to send them again, or to probe.
+    Octets,
+}
+
+impl Unwatched {
     /// The least and the most RFC 6298 lets pass between retransmissions.
     const FIRST: Duration = Duration::from_secs(1);
     const MOST: Duration = Duration::from_secs(60);
 
-    pub(super) fn first(now: Instant) -> Self {
-        Self { at: now + Self::FIRST, interval: Self::FIRST }
+    /// Goes on with `before` if that was about the same.
+    pub(super) fn since(before: Option<Self>, what: Pending, now: Instant) -> Self {
+        let first = Self { what, at: now + Self::FIRST, interval: Self::FIRST };
+        before.filter(|before| before.what == what).unwrap_or(first)
     }
 
     pub(super) fn next(self, now: Instant) -> Self {
         let interval = Self::MOST.min(self.interval * 2);
-        Self { at: now + interval, interval }
+        Self { at: now + interval, interval, ..self }
     }
 }
 
@@ -158,7 +171,7 @@ impl Flow {
             writer: None,
             timer: Timer::default(),
             patience: None,
-            lone_fin: None,
+            unwatched: None,
             mss,
             sent: Sent::default(),
         }
@@ -202,13 +215,18 @@ impl Flow {
             Ok(taken) => (taken.min(octets.len()), Ok(taken.min(octets.len()))),
             Err(e) => (0, Err(e)),
         });
-        Poll::Ready(taken.unwrap_or_else(|_| Err(reset())))
+        let taken = taken.unwrap_or_else(|_| Err(reset()));
+        rings.took(*taken.as_ref().unwrap_or(&0));
+        Poll::Ready(taken)
     }
 
     /// Lends the free octets that lie in one piece; `f` says how many it filled.
+    ///
+    /// `memory` is how much of the ring may be newly touched.
     pub(super) fn poll_fill(
         &mut self,
         waker: &Waker,
+        memory: usize,
         f: impl FnOnce(&mut [u8]) -> io::Result<usize>,
     ) -> Poll<io::Result<Filled>> {
         if self.intent != Intent::Send {
@@ -233,9 +251,10 @@ impl Flow {
             return self.wait_to_write(waker);
         }
         let before = socket.send_queue();
-        let filled = socket.send(|octets| {
-            let room = octets.len();
-            match f(octets) {
+        let most = rings.lendable(before, memory);
+        let filled = rings.socket_mut().send(|octets| {
+            let room = octets.len().min(most);
+            match f(octets.get_mut(..room).unwrap_or_default()) {
                 Ok(filled) => (filled.min(room), Ok(filled.min(room))),
                 Err(e) => (0, Err(e)),
             }
@@ -291,7 +310,7 @@ fn is_opening(state: State) -> bool {
 }
 
 /// Whether the guest has said FIN, so that nothing more will come once the ring is empty.
-fn finished(state: State) -> bool {
+pub(super) fn finished(state: State) -> bool {
     match state {
         State::CloseWait | State::LastAck | State::Closing | State::TimeWait | State::Closed => true,
         State::Listen

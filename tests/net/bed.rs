@@ -34,7 +34,16 @@ impl Bed {
     }
 
     pub(crate) fn plug(ours: impl Link + 'static, theirs: impl Link + 'static, config: Config) -> Self {
-        let guest = Guest::new(theirs, &config);
+        Self::seeded(ours, theirs, (config, 7))
+    }
+
+    /// The same with a seed for the guest's initial sequence numbers.
+    pub(crate) fn seeded(
+        ours: impl Link + 'static,
+        theirs: impl Link + 'static,
+        (config, seed): (Config, u64),
+    ) -> Self {
+        let guest = Guest::seeded(theirs, &config, seed);
         let (driver, arrivals) = net::start(ours, config);
         let (counters, into) = (driver.counters(), driver.guest());
         tokio::task::spawn_local(driver);

@@ -16,6 +16,7 @@ pub(crate) const FIN: u8 = 0x01;
 pub(crate) const SYN: u8 = 0x02;
 pub(crate) const RST: u8 = 0x04;
 pub(crate) const ACK: u8 = 0x10;
+pub(crate) const URG: u8 = 0x20;
 
 /// A cable whose far end is the test.
 pub(crate) struct Bed {
@@ -38,7 +39,10 @@ pub(crate) struct Tcp {
 
 impl Bed {
     pub(crate) fn new(limits: Limits) -> Self {
-        let config = Config { limits: Arc::new(limits), ..Config::for_slot(5) };
+        Self::of(Config { limits: Arc::new(limits), ..Config::for_slot(5) })
+    }
+
+    pub(crate) fn of(config: Config) -> Self {
         let (ours, link) = memory::pair(64, 1500);
         let (driver, arrivals) = net::start(ours, config.clone());
         let (counters, into) = (driver.counters(), driver.guest());
@@ -89,10 +93,18 @@ impl Bed {
     }
 
     pub(crate) fn tcp(&mut self, to: SocketAddr, tcp: Tcp, payload: &[u8]) {
+        self.segment(to, tcp, (u16::MAX, 0), payload);
+    }
+
+    /// A segment with this window and urgent pointer.
+    pub(crate) fn segment(&mut self, to: SocketAddr, tcp: Tcp, (window, urgent): (u16, u16), payload: &[u8]) {
         let mut body = [tcp.port.to_be_bytes(), to.port().to_be_bytes()].concat();
         body.extend(tcp.sequence.to_be_bytes());
         body.extend(tcp.acknowledgment.to_be_bytes());
-        body.extend([5 << 4, tcp.flags, 0xff, 0xff, 0, 0, 0, 0]);
+        body.extend([5 << 4, tcp.flags]);
+        body.extend(window.to_be_bytes());
+        body.extend([0, 0]);
+        body.extend(urgent.to_be_bytes());
         body.extend(payload);
         let packet = packet::ip(self.guest(to.ip()), to.ip(), 6, body, Some(16));
         let frame = self.frame(&packet);
@@ -100,15 +112,30 @@ impl Bed {
     }
 
     pub(crate) async fn answer(&mut self) -> Option<Tcp> {
+        self.reply().await.map(|(tcp, _)| tcp)
+    }
+
+    /// The next segment from the network, with its payload.
+    pub(crate) async fn reply(&mut self) -> Option<(Tcp, Vec<u8>)> {
         let frame = self.receive().await?;
         let body = if frame[14] >> 4 == 4 { &frame[34..] } else { &frame[54..] };
         let word = |at: usize| u32::from_be_bytes(body[at..at + 4].try_into().unwrap());
-        Some(Tcp {
+        let tcp = Tcp {
             port: u16::from_be_bytes([body[2], body[3]]),
             sequence: word(4),
             acknowledgment: word(8),
             flags: body[13] & (FIN | SYN | RST | ACK),
-        })
+        };
+        Some((tcp, body[usize::from(body[12] >> 4) * 4..].to_vec()))
+    }
+
+    /// Takes all answers that are there; how many there were.
+    pub(crate) async fn drain(&mut self) -> usize {
+        let mut count = 0;
+        while self.receive().await.is_some() {
+            count += 1;
+        }
+        count
     }
 
     pub(crate) async fn association(&mut self) -> Option<NewAssociation> {

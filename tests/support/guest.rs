@@ -50,9 +50,14 @@ struct Inner {
 impl Guest {
     /// Plugs a guest into the far end of a link and starts it on the current `LocalSet`.
     pub(crate) fn new<L: Link + 'static>(link: L, config: &Config) -> Self {
+        Self::seeded(link, config, 7)
+    }
+
+    /// The same, with a seed for its initial sequence numbers.
+    pub(crate) fn seeded<L: Link + 'static>(link: L, config: &Config, seed: u64) -> Self {
         let mut card = Card::new(link, config);
         let mut settings = smoltcp::iface::Config::new(HardwareAddress::Ip);
-        settings.random_seed = 7;
+        settings.random_seed = seed;
         let mut interface = Interface::new(settings, &mut card, Instant::ZERO);
         interface.set_any_ip(true);
         let inner = Inner {

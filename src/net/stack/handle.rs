@@ -77,9 +77,10 @@ impl Stack {
         waker: &Waker,
         f: impl FnOnce(&mut [u8]) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
+        let memory = self.pool.left();
         let Some(flow) = self.table.get_mut(id) else { return Poll::Ready(Err(reset())) };
-        flow.poll_fill(waker, f).map_ok(|filled| {
-            self.charge(id, filled.touched);
+        flow.poll_fill(waker, memory, f).map_ok(|filled| {
+            self.charge(id, (0, filled.touched));
             if filled.octets > 0 {
                 self.mark(id);
             }

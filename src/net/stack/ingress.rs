@@ -1,5 +1,6 @@
 //! Packets of the guest: which flow one belongs to, and what becomes of one that belongs to none.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use smoltcp::socket::tcp::State;
@@ -9,6 +10,7 @@ use super::{Event, Stack};
 use crate::link::{Family, Link};
 use crate::net::counters::Drop;
 use crate::net::dhcp::{self, Lease};
+use crate::net::early::Judged;
 use crate::net::egress::{Egress, Wire};
 use crate::net::emit::{self, Bare};
 use crate::net::frame::{self, Flags, Packet, Segment};
@@ -38,8 +40,10 @@ impl Stack {
         match &mut flow.phase {
             Phase::Open(_) if connecting => self.answered(link, (id, now), packet, &segment),
             Phase::Open(_) => {
-                self.feed(link, id, packet.bytes, now);
-                self.fed(id, &segment);
+                if let Some(packet) = self.admit(id, packet, &segment) {
+                    self.feed(link, id, &packet, now);
+                    self.fed(id, &segment);
+                }
                 Ok(())
             }
             Phase::Held(syn) if segment.flags.0 & (Flags::SYN | Flags::ACK | Flags::RST) == Flags::SYN => {
@@ -56,6 +60,32 @@ impl Stack {
             // A SYN sent again, which the first answers; nothing else can belong here yet.
             Phase::Held(_) | Phase::Accepted(_) | Phase::Refused(_) | Phase::Unread(_) | Phase::Ended(_) => {
                 Err(Drop::Stray)
+            }
+        }
+    }
+
+    /// Enters what a segment will cost into the account, and makes it agree with what came before; none if it is
+    /// not to be fed.
+    fn admit<'a>(&mut self, id: FlowId, packet: &Packet<'a>, segment: &Segment) -> Option<Cow<'a, [u8]>> {
+        let flow = self.table.get_mut(id)?;
+        let Phase::Open(rings) = &mut flow.phase else { return None };
+        if flow.intent == Intent::Abort {
+            return None;
+        }
+        let payload = packet.payload.get(segment.header..)?;
+        let before = rings.touched();
+        let judged = rings.judge(segment, payload);
+        rings.came(segment.sequence.wrapping_add(segment.payload));
+        let after = rings.touched();
+        if self.charge(id, (before, after)) == Charge::Over {
+            return None;
+        }
+        match judged {
+            Judged::Lost => None,
+            Judged::Feed(Cow::Borrowed(_)) => Some(Cow::Borrowed(packet.bytes)),
+            Judged::Feed(Cow::Owned(payload)) => {
+                let headers = packet.bytes.len().checked_sub(payload.len())?;
+                Some([packet.bytes.get(..headers)?, &payload].concat().into())
             }
         }
     }
@@ -78,15 +108,20 @@ impl Stack {
             self.end(id, End::Reset);
             return;
         }
-        let touched = rings.came(segment.sequence.wrapping_add(segment.payload));
+        flow.sent.hear(segment);
+        let before = rings.touched();
+        rings.settle();
+        let after = rings.touched();
         flow.wake(&mut self.woken);
-        self.charge(id, touched);
+        self.charge(id, (before, after));
         self.mark(id);
     }
 
-    /// Enters ring memory a flow has newly touched into the account; over the limit the flow is reset.
-    pub(super) fn charge(&mut self, id: FlowId, octets: usize) {
-        match self.pool.charge(octets) {
+    /// Enters a change of what a flow's memory costs into the account; over the limit the flow is reset.
+    pub(super) fn charge(&mut self, id: FlowId, (before, after): (usize, usize)) -> Charge {
+        self.pool.refund(before.saturating_sub(after));
+        let charge = self.pool.charge(after.saturating_sub(before));
+        match charge {
             Charge::Fits => {}
             Charge::Over => {
                 if let Some(flow) = self.table.get_mut(id) {
@@ -96,6 +131,7 @@ impl Stack {
                 }
             }
         }
+        charge
     }
 
     /// A segment of no flow: a late one, the first of a new flow, or one to reset.

@@ -7,12 +7,13 @@ use smoltcp::time::{Duration, Instant};
 use super::Stack;
 use super::ingress::family;
 use crate::link::Link;
-use crate::net::egress::Wire;
+use crate::net::egress::{Sent, Wire};
 use crate::net::emit::{self, Bare};
 use crate::net::frame::{ETHERNET, Flags};
+use crate::net::rings::Rings;
 use crate::net::syn::Syn;
 use crate::net::table::FlowId;
-use crate::net::tcp::{End, Flow, Intent, LoneFin, Owner, Patience, Phase};
+use crate::net::tcp::{End, Flow, Intent, Owner, Patience, Pending, Phase, Unwatched};
 use crate::net::tombstone::Numbers;
 
 /// When a socket is looked at again that says "now" but has nothing to send: soon, but not at once, or a
@@ -86,35 +87,48 @@ impl Stack {
             stats.stalled += 1;
         }
         let Phase::Open(rings) = &mut flow.phase else { return };
-        apply(flow.intent, flow.owner, rings.socket_mut());
+        apply(flow.intent, flow.owner, rings, &flow.sent);
 
         flow.sent.octets = 0;
         let mut wire = Wire { link, egress, stats, ingress: None, mss: flow.mss, sent: &mut flow.sent };
         let mut idle = false;
         while !idle && wire.sent.octets < limits.bytes_per_turn.max(1) {
-            idle = interface.poll_egress(now, &mut wire, &mut rings.set) == PollResult::None;
+            idle = interface.poll_egress(now, &mut wire, &mut rings.set) == PollResult::None
+                // What was sent may have been the last before the FIN, which then goes with it.
+                && !finish(flow.intent, rings.socket_mut(), wire.sent);
         }
         let holding = egress.is_holding();
         let due = interface.poll_at(now, &rings.set);
         let more = due.is_some_and(|due| due <= now);
         let due = if more { Some(now + NOT_YET) } else { due };
-        let lone = due.is_none() && is_lone_fin(rings.socket());
-        flow.lone_fin = if lone { flow.lone_fin.or_else(|| Some(LoneFin::first(now))) } else { None };
-        let fin = flow.lone_fin.map(|fin| fin.at);
+        let pending = if due.is_none() { pending(rings.socket()) } else { None };
+        flow.unwatched = pending.map(|what| Unwatched::since(flow.unwatched, what, now));
+        let again = flow.unwatched.map(|unwatched| unwatched.at);
         let until = flow.patience.map(|patience| patience.until);
-        let deadline = due.into_iter().chain(until).chain(fin).min();
+        let deadline = due.into_iter().chain(until).chain(again).min();
         timers.set(id, &mut flow.timer, deadline);
         if more && (holding || !idle) {
             self.mark(id);
-        } else if fin.is_some_and(|at| at <= now) {
-            self.send_fin_again(link, id, now);
+        } else if again.is_some_and(|at| at <= now) {
+            self.remind(link, id, now);
         } else {
             self.settle(id, now);
         }
     }
 
-    /// Writes a FIN that smoltcp has forgotten about.
-    fn send_fin_again<L: Link>(&mut self, link: &mut L, id: FlowId, now: Instant) {
+    /// Has sent again what smoltcp has forgotten about.
+    fn remind<L: Link>(&mut self, link: &mut L, id: FlowId, now: Instant) {
+        let Some(flow) = self.table.get_mut(id) else { return };
+        let Some(unwatched) = flow.unwatched else { return };
+        flow.unwatched = Some(unwatched.next(now));
+        match unwatched.what {
+            Pending::Fin => self.send_fin_again(link, id),
+            Pending::Octets => self.send_octets_again(link, id, now),
+        }
+        self.mark(id);
+    }
+
+    fn send_fin_again<L: Link>(&mut self, link: &mut L, id: FlowId) {
         let Some(flow) = self.table.get_mut(id) else { return };
         let Some(next) = flow.sent.next else { return };
         let key = flow.key;
@@ -126,11 +140,31 @@ impl Stack {
             flags: Flags::FIN | Flags::ACK,
             window: flow.sent.window,
         };
-        flow.lone_fin = flow.lone_fin.map(|fin| fin.next(now));
         self.stats.retransmits += 1;
         emit::tcp(&mut self.scratch, &self.egress.ends, (key.destination, key.guest), &bare);
         self.egress.send(link, &self.scratch, &mut self.stats);
-        self.mark(id);
+    }
+
+    /// Repeats to the socket what the guest said last until it takes that for the sign of a loss, RFC 5681 §3.2, or
+    /// of a closed window to be probed.
+    fn send_octets_again<L: Link>(&mut self, link: &mut L, id: FlowId, now: Instant) {
+        let Some(flow) = self.table.get(id) else { return };
+        let (key, sent) = (flow.key, flow.sent);
+        let mut packet = std::mem::take(&mut self.scratch);
+        // Another window first, so that duplicates are counted anew; one to take it back, and three that count.
+        for window in [sent.offered ^ 1, sent.offered, sent.offered, sent.offered, sent.offered] {
+            let bare = Bare {
+                source_port: key.guest_port,
+                destination_port: key.port,
+                sequence: sent.acknowledged,
+                acknowledgment: sent.heard,
+                flags: Flags::ACK,
+                window,
+            };
+            emit::tcp(&mut packet, &self.egress.ends, (key.guest, key.destination), &bare);
+            self.feed(link, id, packet.get(ETHERNET..).unwrap_or_default(), now);
+        }
+        self.scratch = packet;
     }
 
     /// Ends a flow whose socket has nothing more to do.
@@ -222,22 +256,48 @@ impl Stack {
 }
 
 /// Passes on to the socket what the handle wants.
-fn apply(intent: Intent, owner: Owner, socket: &mut Socket<'static>) {
-    match intent {
-        Intent::Send => {}
-        // smoltcp would lose the SYN-ACK if it were closed before the handshake is done.
-        Intent::Finish if matches!(socket.state(), State::Established | State::CloseWait) => socket.close(),
-        Intent::Finish => {}
-        Intent::Abort => socket.abort(),
+fn apply(intent: Intent, owner: Owner, rings: &mut Rings, sent: &Sent) {
+    let socket = rings.socket_mut();
+    if intent == Intent::Abort {
+        socket.abort();
     }
+    finish(intent, socket, sent);
     if owner == Owner::Nobody {
-        while socket.recv(|octets| (octets.len(), octets.len())).is_ok_and(|taken| taken > 0) {}
+        let mut discarded = 0;
+        while let Ok(taken @ 1..) = socket.recv(|octets| (octets.len(), octets.len())) {
+            discarded += taken;
+        }
+        rings.took(discarded);
     }
 }
 
-/// Whether all but our FIN has been acknowledged.
-fn is_lone_fin(socket: &Socket<'static>) -> bool {
-    matches!(socket.state(), State::FinWait1 | State::Closing | State::LastAck) && socket.send_queue() == 0
+/// Closes our side if the handle wants it and it can be; whether it was done.
+///
+/// smoltcp would lose the SYN-ACK if it were closed before the handshake is done. And in LAST-ACK it is deaf to a
+/// window that opens, so it gets there only when all octets are on their way.
+fn finish(intent: Intent, socket: &mut Socket<'static>, sent: &Sent) -> bool {
+    let queued = u32::try_from(socket.send_queue()).unwrap_or(u32::MAX);
+    let all_sent = sent.next == Some(sent.heard.wrapping_add(queued));
+    let state = socket.state();
+    let can = state == State::Established || (state == State::CloseWait && all_sent);
+    let close = intent == Intent::Finish && can;
+    if close {
+        socket.close();
+    }
+    close
+}
+
+/// What the guest has still to acknowledge.
+fn pending(socket: &Socket<'static>) -> Option<Pending> {
+    if socket.state() == State::Closed {
+        None
+    } else if socket.send_queue() > 0 {
+        Some(Pending::Octets)
+    } else if matches!(socket.state(), State::FinWait1 | State::Closing | State::LastAck) {
+        Some(Pending::Fin)
+    } else {
+        None
+    }
 }
 
 /// Gives a flow time: to finish its handshake, or, with its handle gone, to take what is queued.

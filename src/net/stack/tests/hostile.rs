@@ -134,7 +134,7 @@ fn rings_of_all_flows_together_stay_within_their_memory() {
         bed.turn();
         bed.link.sent.clear();
         let within = bed.stack.stats().ring_memory;
-        assert!(within <= (20 << 20) + (2 << 20), "{within}");
+        assert!(within <= (20 << 20) + (4 << 10), "{within}");
     }
     let stats = bed.stack.stats();
     assert!(stats.reset_over_limit > 200, "{stats:?}");

@@ -4,6 +4,7 @@ mod connect;
 mod datagrams;
 mod hostile;
 mod offload;
+mod overlap;
 
 use std::collections::VecDeque;
 use std::io;
@@ -169,14 +170,24 @@ impl Bed {
 
     /// Opens a connection and accepts it.
     fn open(&mut self, port: u16, mss: u16) -> (FlowId, Peer) {
-        self.syn(port, 1_000, mss);
+        self.open_with(port, 1_000, mss)
+    }
+
+    /// Opens one whose first octet has the sequence number `first`.
+    fn open_at(&mut self, port: u16, first: u32) -> (FlowId, Peer) {
+        self.open_with(port, first.wrapping_sub(1), 1_460)
+    }
+
+    fn open_with(&mut self, port: u16, sequence: u32, mss: u16) -> (FlowId, Peer) {
+        self.syn(port, sequence, mss);
         let id = self.arrival().expect("a held SYN");
         self.stack.accept(id);
         self.turn();
         let (answer, ..) = self.sent().expect("a SYN-ACK");
         assert!(answer.flags.syn() && answer.flags.ack(), "{answer:?}");
-        assert_eq!(answer.acknowledgment, 1_001);
-        let mut peer = Peer { port, next: 1_001, acknowledged: answer.sequence.wrapping_add(1) };
+        assert_eq!(answer.acknowledgment, sequence.wrapping_add(1));
+        let mut peer =
+            Peer { port, next: sequence.wrapping_add(1), acknowledged: answer.sequence.wrapping_add(1) };
         self.send(&mut peer, Flags::ACK, &[]);
         self.turn();
         (id, peer)
