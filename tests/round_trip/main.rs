@@ -38,6 +38,7 @@ mod dns;
 mod failures;
 mod flows;
 mod gate;
+mod opaque;
 mod secrets;
 mod tls;
 
