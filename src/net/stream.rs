@@ -4,9 +4,11 @@
 //! guest's window is the backpressure. The two directions never wait for each other.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -45,6 +47,17 @@ impl TcpStream {
     #[must_use]
     pub fn destination(&self) -> SocketAddr {
         self.destination
+    }
+
+    /// Resolves when the guest has reset the connection, or is gone.
+    ///
+    /// For a time in which nobody reads: a read that waits is not woken while this is polled, nor the other way round.
+    pub fn lost(&self) -> impl Future<Output = ()> + 'static {
+        let handle = self.handle.as_ref().map(|Handle { shell, id }| (Rc::clone(shell), *id));
+        poll_fn(move |cx| match &handle {
+            Some((shell, id)) => shell.with(|stack| stack.poll_lost(*id, cx.waker())),
+            None => Poll::Ready(()),
+        })
     }
 
     /// Resets the connection: an RST goes to the guest, and what is queued is dropped.

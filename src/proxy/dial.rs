@@ -64,3 +64,6 @@ async fn race(dial: &Rc<dyn Dial>, permits: Vec<Permit>) -> io::Result<Dialled> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

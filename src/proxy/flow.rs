@@ -1,7 +1,9 @@
 //! A guest's TCP connection from its SYN to its record in the audit trail, and what all kinds of flow share.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use crate::audit::{Event, FlowKind, clip};
 use crate::dns::{Meaning, ResolveFailure};
 use crate::http::{self, Mirror, Refusal, Subject};
 use crate::name::{HOST_ALIAS, HostName, Origin};
-use crate::net::Incoming;
+use crate::net::{self, Incoming};
 use crate::policy::{AtSyn, Denial, Dialled, NamePermit};
 use crate::sniff::{self, Protocol, Rewind};
 
@@ -27,6 +29,8 @@ pub(super) struct Flow {
     pub(super) id: u64,
     pub(super) destination: SocketAddr,
     pub(super) started: Instant,
+    /// Resolves when the guest has reset the flow; for a dial, while nobody reads.
+    lost: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
 }
 
 /// How a flow was served, for the record.
@@ -48,7 +52,13 @@ pub(super) async fn serve(context: Rc<Context>, incoming: Incoming) {
 impl Flow {
     /// A flow that begins now.
     pub(super) fn new(context: Rc<Context>, destination: SocketAddr) -> Self {
-        Self { id: context.audit.next_flow(), destination, started: Instant::now(), context }
+        Self {
+            id: context.audit.next_flow(),
+            destination,
+            started: Instant::now(),
+            lost: RefCell::default(),
+            context,
+        }
     }
 
     /// Judges the SYN and serves what it opens; `None` where nothing was served.
@@ -79,6 +89,7 @@ impl Flow {
     /// What serves TLS and HTTP is boxed: it is many times the size of what a spliced flow needs.
     async fn sniff(&self, incoming: Incoming) -> Option<Served> {
         let mut stream = incoming.accept();
+        self.watch(&stream);
         let sniffed = sniff::sniff(&mut stream, &self.context.limits).await.ok()?;
         match sniffed.protocol {
             Protocol::Tls => Box::pin(tls::serve(self, Rewind::new(stream, sniffed.bytes))).await,
@@ -104,10 +115,27 @@ impl Flow {
             }
             Refusal::bad_gateway(failure.proxy_status(), failure.to_string())
         })?;
-        dial_any(&context.dial, permits, context.limits.dial).await.map_err(|error| {
+        let dialled = tokio::select! {
+            dialled = dial_any(&context.dial, permits, context.limits.dial) => dialled,
+            () = self.lost() => Err(io::ErrorKind::ConnectionAborted.into()),
+        };
+        dialled.map_err(|error| {
             tracing::info!(flow = self.id, host = %permit.host(), %error, "dial failed");
             undialled(permit, &error)
         })
+    }
+
+    /// Has a later dial end when the guest resets this stream.
+    pub(super) fn watch(&self, stream: &net::TcpStream) {
+        self.lost.replace(Some(Box::pin(stream.lost())));
+    }
+
+    /// Resolves when the guest has reset a flow that was accepted before its dial.
+    async fn lost(&self) {
+        match self.lost.take() {
+            Some(lost) => lost.await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The one name that the guest was told for this flow's address, where there is one.

@@ -5,8 +5,10 @@
 //! it can no longer be intercepted.
 
 use std::io;
+use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use super::dial::dial_any;
 use super::flow::{Flow, Served};
@@ -49,6 +51,7 @@ pub(super) async fn serve(
         rule: Some(first.rule().to_string()),
     };
     let stream = incoming.accept();
+    flow.watch(&stream);
     if first.host().is_host_alias() {
         relay(flow, stream, dialled.stream).await;
         return Some(served);
@@ -67,25 +70,15 @@ async fn inspect_and_relay(
     let mut sniffer = Sniffer::new(limits);
     let mut greeting = Greeting::None;
     let protocol = loop {
-        tokio::select! {
-            biased;
-            protocol = sniffer.run(&mut stream) => {
-                let protocol = protocol.ok()?;
-                if protocol != Protocol::Silent {
-                    break protocol;
-                }
-                // It waits for the server. What it says first is looked at whenever it comes.
-                sniffer = Sniffer::new(limits);
-            }
-            ready = dialled.stream.readable() => {
-                ready.ok()?;
-                match pass_greeting(&mut stream, &dialled).await.ok()? {
-                    Greeting::Ended => break Protocol::Unknown,
-                    Greeting::Passed => greeting = Greeting::Passed,
-                    Greeting::None => {}
-                }
-            }
+        let greet = |cx: &mut Context<'_>, stream: &mut net::TcpStream| {
+            pass_greeting(cx, (stream, &dialled.stream), &mut greeting, limits.bytes_per_turn)
+        };
+        let protocol = sniffer.run_beside(&mut stream, greet).await.ok()?;
+        if protocol != Protocol::Silent {
+            break protocol;
         }
+        // It waits for the server. What it says first is looked at whenever it comes.
+        sniffer = Sniffer::new(limits);
     };
     let sniffed = sniffer.finish(protocol);
     match (protocol, greeting) {
@@ -95,10 +88,7 @@ async fn inspect_and_relay(
         (Protocol::Http1 | Protocol::Http2PriorKnowledge, Greeting::None) => {
             Box::pin(plain::serve(flow, stream, sniffed)).await
         }
-        (
-            Protocol::Tls | Protocol::Http1 | Protocol::Http2PriorKnowledge,
-            Greeting::Passed | Greeting::Ended,
-        ) => {
+        (Protocol::Tls | Protocol::Http1 | Protocol::Http2PriorKnowledge, Greeting::Passed) => {
             flow.deny(&Denial::uninspectable(flow.destination.to_string()));
             stream.abort();
             None
@@ -116,27 +106,35 @@ async fn inspect_and_relay(
 enum Greeting {
     None,
     Passed,
-    Ended,
 }
 
-/// Octets of a greeting passed on at once.
-const GREETING: usize = 4096;
-
-/// Passes on what the server has sent so far.
-async fn pass_greeting(stream: &mut net::TcpStream, dialled: &Dialled) -> io::Result<Greeting> {
-    let mut buffer = [0; GREETING];
-    match dialled.stream.try_read(&mut buffer) {
-        Ok(0) => Ok(Greeting::Ended),
-        Ok(count) => {
-            stream.write_all(buffer.get(..count).unwrap_or_default()).await?;
-            Ok(Greeting::Passed)
+/// Passes on what the server says while the guest is looked at; ready when the server has ended.
+///
+/// Octets go straight into the guest's ring, so none is on the way when the guest has shown what it speaks.
+fn pass_greeting(
+    cx: &mut Context<'_>,
+    (guest, server): (&mut net::TcpStream, &TcpStream),
+    greeting: &mut Greeting,
+    budget: usize,
+) -> Poll<io::Result<Protocol>> {
+    let mut moved = 0;
+    while moved < budget {
+        match ready!(guest.poll_fill(cx, |ring| server.try_read(ring))) {
+            // The relay will find the end again, and pass it on.
+            Ok(0) => return Poll::Ready(Ok(Protocol::Unknown)),
+            Ok(count) => {
+                moved += count;
+                *greeting = Greeting::Passed;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(server.poll_read_ready(cx))?,
+            Err(error) => return Poll::Ready(Err(error)),
         }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Greeting::None),
-        Err(error) => Err(error),
     }
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
-async fn relay(flow: &Flow, stream: net::TcpStream, upstream: tokio::net::TcpStream) {
+async fn relay(flow: &Flow, stream: net::TcpStream, upstream: TcpStream) {
     if let Err(error) = splice(stream, upstream, flow.context.limits.bytes_per_turn).await {
         tracing::debug!(flow = flow.id, %error, "relay ended");
     }

@@ -61,8 +61,24 @@ impl Sniffer {
     where
         S: AsyncRead + Unpin,
     {
+        self.run_beside(stream, |_, _| Poll::Pending).await
+    }
+
+    /// The same, while `other` is done with the stream too; what that comes to is the answer if it comes first.
+    ///
+    /// Neither waits for the other.
+    pub async fn run_beside<S, F>(&mut self, stream: &mut S, mut other: F) -> io::Result<Protocol>
+    where
+        S: AsyncRead + Unpin,
+        F: FnMut(&mut Context<'_>, &mut S) -> Poll<io::Result<Protocol>>,
+    {
         let deadline = self.deadline;
-        match timeout_at(deadline, poll_fn(|cx| self.poll(cx, stream))).await {
+        let both = poll_fn(|cx| match self.poll(cx, stream) {
+            Poll::Pending => other(cx, stream),
+            told => told,
+        });
+        let told = timeout_at(deadline, both).await;
+        match told {
             Ok(told) => told,
             Err(_) if self.bytes.is_empty() => Ok(Protocol::Silent),
             Err(_) => Ok(Protocol::Unknown),

@@ -28,6 +28,9 @@ pub(super) struct Card {
     inbox: VecDeque<Vec<u8>>,
     pub(super) outbox: VecDeque<Vec<u8>>,
     pub(super) replies: VecDeque<(u16, io::Result<Vec<u8>>)>,
+    /// A port whose segments are handed out instead of given to the stack.
+    pub(super) by_hand: Option<u16>,
+    pub(super) handed: VecDeque<Vec<u8>>,
     guest_mac: [u8; 6],
     gateway_mac: [u8; 6],
     mtu: usize,
@@ -43,6 +46,8 @@ impl Card {
             inbox: VecDeque::new(),
             outbox: VecDeque::new(),
             replies: VecDeque::new(),
+            by_hand: None,
+            handed: VecDeque::new(),
             guest_mac: config.guest_mac,
             gateway_mac: config.gateway_mac,
             buffer: vec![0; 70_000],
@@ -69,6 +74,9 @@ impl Card {
         assert_eq!(frame[6..12], self.gateway_mac);
         let ip = &frame[14..];
         match reply(ip) {
+            Reply::Tcp if self.by_hand.is_some_and(|port| is_to(ip, port)) => {
+                self.handed.push_back(ip.to_vec());
+            }
             Reply::Tcp => self.inbox.push_back(ip.to_vec()),
             Reply::Udp(port, payload) => self.replies.push_back((port, Ok(payload))),
             Reply::Unreachable(port) => {
@@ -94,6 +102,12 @@ impl Card {
         }
         had
     }
+}
+
+/// Whether a TCP packet is for this port.
+fn is_to(ip: &[u8], port: u16) -> bool {
+    let tcp = if ip[0] >> 4 == 4 { 20 } else { 40 };
+    ip[tcp + 2..tcp + 4] == port.to_be_bytes()
 }
 
 impl Device for Card {

@@ -7,6 +7,8 @@
 mod card;
 #[path = "packet.rs"]
 pub(crate) mod packet;
+#[path = "raw.rs"]
+mod raw;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -28,6 +30,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use card::Card;
 pub(crate) use card::{Frozen, datagram};
 
+/// Octets of a ring that a scaled window may leave out.
+const UNTOLD: usize = 16;
 /// Octets of each of the guest's rings.
 const RING: usize = 256 << 10;
 
@@ -253,6 +257,20 @@ impl GuestStream {
     /// Leaves the connection open when this is dropped, as a process that hangs does.
     pub(crate) fn forget(&self) {
         self.forgotten.set(true);
+    }
+
+    /// Resolves when the window is closed: less is free than can be told of a window that is scaled.
+    pub(crate) async fn full(&self) {
+        poll_fn(|cx| {
+            let mut inner = self.guest.0.borrow_mut();
+            let socket = inner.socket(self.handle);
+            if socket.recv_capacity() - socket.recv_queue() < UNTOLD {
+                return Poll::Ready(());
+            }
+            inner.waiting.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Resolves when the connection is over or in TIME-WAIT.

@@ -32,6 +32,22 @@ impl Stack {
         }
     }
 
+    /// Ready once a flow was reset.
+    pub(in crate::net) fn poll_lost(&mut self, id: FlowId, waker: &Waker) -> Poll<()> {
+        let Some(flow) = self.table.get_mut(id) else { return Poll::Ready(()) };
+        match flow.phase {
+            Phase::Ended(End::Reset) | Phase::Refused(_) => Poll::Ready(()),
+            Phase::Held(_)
+            | Phase::Accepted(_)
+            | Phase::Open(_)
+            | Phase::Unread(_)
+            | Phase::Ended(End::Clean) => {
+                keep(&mut flow.reader, waker);
+                Poll::Pending
+            }
+        }
+    }
+
     /// Lets a held SYN be answered.
     pub(in crate::net) fn accept(&mut self, id: FlowId) {
         let Some(flow) = self.table.get_mut(id) else { return };
