@@ -3,6 +3,7 @@
 
 #[path = "support/attack.rs"]
 mod attack;
+#[expect(dead_code, reason = "the guest is shared with the tests of the whole path")]
 #[path = "support/guest.rs"]
 mod guest;
 #[path = "support/hostile.rs"]

@@ -37,7 +37,7 @@ pub(super) struct Rings {
 
 /// How far a ring has ever been written, which is what it costs in memory.
 #[derive(Clone, Copy, Debug)]
-struct Extent {
+pub(super) struct Extent {
     capacity: usize,
     touched: usize,
     /// Where the next octet goes, or the sequence number of the first one.
@@ -112,6 +112,17 @@ impl Rings {
         if end <= self.received.capacity * 2 {
             self.received.reach(end);
         }
+    }
+
+    /// How far the receive ring was ever written.
+    pub(super) fn received(&self) -> Extent {
+        self.received
+    }
+
+    /// Takes back what was noted of a segment that is not fed, and forgets what came early: there is no more to come.
+    pub(super) fn give_up(&mut self, received: Extent) {
+        self.received = received;
+        self.early = Early::default();
     }
 
     /// Octets that may be lent of the free part behind `before` queued ones, while `memory` is left.

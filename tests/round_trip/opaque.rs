@@ -4,8 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use portcullis::audit::{Event, FlowKind};
+use portcullis::limits::Limits;
 use portcullis::policy::{Dial, Dialled, Dialling, Permit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -109,6 +111,20 @@ fn a_guest_that_resets_a_flow_dialled_by_name_ends_the_dial() {
         stream.write_all(format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
         assert!(matches!(heard.recv().await, Some(Told::Began(_))));
         stream.inner.reset();
+        assert_eq!(heard.recv().await, Some(Told::GivenUp));
+        bed.finish().await;
+    });
+}
+
+#[test]
+fn a_dial_that_hangs_is_a_reset_at_its_limit() {
+    run(async {
+        let (dial, _gate, mut heard) = gated();
+        let limit = |limits: &mut Limits| limits.dial = Duration::from_millis(20);
+        let (bed, _listener) = opened(|plan| plan.dial(dial).limits(limit)).await;
+        let error = bed.tcp(HOST_PORT.0, HOST_PORT.1).await.err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(matches!(heard.recv().await, Some(Told::Began(_))));
         assert_eq!(heard.recv().await, Some(Told::GivenUp));
         bed.finish().await;
     });

@@ -7,6 +7,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ALL_VERSIONS, AlertDescription, HandshakeKind, SupportedProtocolVersion};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::memory::{HOST, Http, OTHER, Offer, Origin, Plan, Reply, run};
 use crate::pki;
@@ -179,6 +180,22 @@ fn a_guest_that_wants_another_version_than_its_upstream_is_told_in_its_own() {
         assert_eq!(answer.status, 502);
         assert!(answer.field("proxy-status").contains("error=tls_"), "{answer:?}");
         assert_eq!(origin.application(), b"");
+        bed.finish().await;
+    });
+}
+
+#[test]
+fn a_clean_end_inside_tls_is_announced_before_the_fin() {
+    run(async {
+        let origin = Origin::start(Some(crate::good()), |_| Reply::text("the end")).await;
+        let bed = Plan::new().to(&origin).start();
+        let mut stream = bed.tls(HOST, bed.offer().alpn(&[b"http/1.1"])).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // A FIN without close_notify would be an error here.
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.ends_with(b"the end"));
         bed.finish().await;
     });
 }

@@ -73,11 +73,16 @@ impl Stack {
             return None;
         }
         let payload = packet.payload.get(segment.header..)?;
-        let before = rings.touched();
+        let (before, extent) = (rings.touched(), rings.received());
         let judged = rings.judge(segment, payload);
         rings.came(segment.sequence.wrapping_add(segment.payload));
         let after = rings.touched();
         if self.charge(id, (before, after)) == Charge::Over {
+            // The flow is about to be reset, and its ring is not written any more.
+            let Phase::Open(rings) = &mut self.table.get_mut(id)?.phase else { return None };
+            rings.give_up(extent);
+            let left = rings.touched();
+            self.pool.refund(after.saturating_sub(left));
             return None;
         }
         match judged {

@@ -151,3 +151,20 @@ fn rings_of_all_flows_together_stay_within_their_memory() {
     let spare = bed.stack.stats().ring_memory;
     assert!(spare <= 4 * (3 << 19), "{spare}");
 }
+
+#[test]
+fn segments_over_the_memory_are_neither_taken_nor_charged_for() {
+    let limits = Limits { ring_memory: 100_000, ..Limits::default() };
+    let mut bed = Bed::new(Offload::Vnet, "192.0.2.1", limits);
+    let octets = noise(40_000);
+    let mut peers: Vec<Peer> = (0..6).map(|port| bed.open(3_000 + port, 1_460).1).collect();
+    // All in one turn, in order and behind a hole.
+    for (number, peer) in peers.iter_mut().enumerate() {
+        peer.next = peer.next.wrapping_add(u32::try_from(number % 2).unwrap());
+        bed.send(peer, Flags::ACK, &octets);
+        assert!(bed.stack.stats().ring_memory <= 100_000, "{:?}", bed.stack.stats());
+    }
+    assert_eq!(bed.stack.stats().reset_over_limit, 4);
+    bed.turn();
+    assert_eq!(bed.stack.stats().flows, 6, "their handles are still there");
+}
