@@ -8,6 +8,9 @@ mod attack;
 mod hostile;
 #[path = "../../tests/support/packet.rs"]
 mod packet;
+#[expect(dead_code, reason = "what is put together is looked at by the tests of the network")]
+#[path = "../../tests/support/pieces.rs"]
+mod pieces;
 
 use libfuzzer_sys::fuzz_target;
 

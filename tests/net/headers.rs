@@ -8,7 +8,13 @@ use super::run;
 use super::wire::{Bed, V6, far};
 use crate::guest::packet;
 
-/// A datagram of `len` octets of IP to a port nobody answers but with an error.
+/// A packet of `len` octets and a protocol that is answered with an error at once.
+fn unknown(bed: &Bed, to: IpAddr, len: usize) -> Vec<u8> {
+    let header = if to.is_ipv4() { 20 } else { 40 };
+    bed.frame(&packet::ip(bed.guest(to), to, 132, vec![0; len - header], None))
+}
+
+/// A datagram of `len` octets of IP.
 fn datagram(bed: &Bed, to: IpAddr, len: usize) -> Vec<u8> {
     let header = if to.is_ipv4() { 20 } else { 40 };
     let udp = (len - header) as u16;
@@ -23,18 +29,18 @@ fn jumbo_frames_are_dropped_and_the_longest_there_may_be_are_not() {
     run(async {
         let mut bed = Bed::new(Limits::default());
         for to in [IpAddr::from([192, 0, 2, 1]), far(V6).ip()] {
-            let fits = datagram(&bed, to, 1_500);
+            let fits = unknown(&bed, to, 1_500);
             assert!(bed.exchange(&fits).await.is_some(), "an ICMP error");
             for len in [1_501, 9_000, 65_535] {
-                let jumbo = datagram(&bed, to, len);
+                let jumbo = unknown(&bed, to, len);
                 assert_eq!(bed.exchange(&jumbo).await, None, "{len}");
             }
         }
         // Short of an MTU, but padded beyond it.
-        let mut padded = datagram(&bed, [192, 0, 2, 1].into(), 100);
+        let mut padded = unknown(&bed, [192, 0, 2, 1].into(), 100);
         padded.resize(1_515, 0);
         assert_eq!(bed.exchange(&padded).await, None);
-        assert_eq!((bed.stats().dropped.jumbo, bed.stats().dropped.udp), (7, 2));
+        assert_eq!((bed.stats().dropped.jumbo, bed.stats().dropped.protocol), (7, 2));
     });
 }
 

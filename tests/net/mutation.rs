@@ -22,10 +22,13 @@ fn mutated_frames_do_no_harm() {
             by.ip_options,
             by.protocol,
             by.stray,
+            by.fragment,
         ];
         assert!(reasons.iter().all(|count| *count > 0), "{stats:?}");
         assert!(stats.flows_opened > 500 && stats.refused > 0 && stats.refused_over_limit > 0, "{stats:?}");
         assert!(stats.retransmits > 0 && stats.reset_over_limit > 0 && tombstones > 0, "{stats:?}");
+        assert!(stats.associations_opened > 100 && stats.reassembled > 0, "{stats:?}");
+        assert!(stats.associations_evicted > 0 && stats.fragment_sets_lost > 0, "{stats:?}");
         assert!(dropped(&stats) < stats.frames_in * 9 / 10, "{stats:?}");
     }
 }

@@ -12,7 +12,9 @@ use std::time::Duration;
 use portcullis::limits::Limits;
 use portcullis::link::memory::{self, MemoryLink};
 use portcullis::link::{Frame, Link};
-use portcullis::net::{self, Arrival, Arrivals, Config, Counters, Stats, TcpStream};
+use portcullis::net::{
+    self, Arrival, Arrivals, Association, Config, Counters, Stats, TcpStream, Unreachable,
+};
 use tokio::io::AsyncWrite;
 
 use crate::hostile::{Coin, Hostile};
@@ -36,6 +38,10 @@ fn limits() -> Limits {
         spare_rings: 8,
         ring_memory: 400 << 10,
         datagrams: 8,
+        associations: 12,
+        associations_held: 8,
+        udp_memory: 200 << 10,
+        fragment_sets: 4,
         ..Limits::default()
     }
 }
@@ -58,7 +64,13 @@ async fn attack(frames: u64, mut coin: Coin<'_>) -> Outcome {
     let config = Config { limits: Arc::new(limits()), seed: coin.next(), ..Config::for_slot(4) };
     let (ours, mut cable) = memory::pair(2 * BATCH, 1500);
     let (driver, arrivals) = net::start(ours, config.clone());
-    let mut proxy = Proxy { counters: driver.counters(), arrivals, held: Vec::new(), streams: Vec::new() };
+    let mut proxy = Proxy {
+        counters: driver.counters(),
+        arrivals,
+        held: Vec::new(),
+        streams: Vec::new(),
+        associations: Vec::new(),
+    };
     let driver = tokio::task::spawn_local(driver);
     let mut guest = Hostile::new(&config);
     let (mut sent, mut tombstones) = (0, 0);
@@ -96,7 +108,8 @@ async fn attack(frames: u64, mut coin: Coin<'_>) -> Outcome {
     let counters = proxy.counters.clone();
     drop(proxy);
     let end = counters.stats();
-    assert_eq!((end.flows, end.half_open), (0, 0), "{end:?}");
+    assert_eq!((end.flows, end.half_open, end.associations), (0, 0, 0), "{end:?}");
+    assert_eq!((end.fragment_sets, end.udp_memory), (0, 0), "{end:?}");
     assert_eq!(end.flows_opened, end.flows_closed);
     Outcome { stats, tombstones }
 }
@@ -121,6 +134,9 @@ fn check(stats: &Stats) {
     let within = |count: u64, most: usize| count <= most as u64;
     assert!(within(stats.flows, limits.flows) && within(stats.half_open, limits.half_open), "{stats:?}");
     assert!(within(stats.tombstones, limits.tombstones), "{stats:?}");
+    assert!(within(stats.associations, limits.associations), "{stats:?}");
+    assert!(within(stats.fragment_sets, limits.fragment_sets), "{stats:?}");
+    assert!(within(stats.udp_memory, limits.udp_memory), "{stats:?}");
     // A page more for each writer that finds out, before its flow is reset.
     assert!(within(stats.ring_memory, limits.ring_memory + RELAYED * (4 << 10)), "{stats:?}");
     assert_eq!(stats.flows_opened - stats.flows_closed, stats.flows, "{stats:?}");
@@ -141,18 +157,22 @@ struct Proxy {
     arrivals: Arrivals,
     held: Vec<net::Incoming>,
     streams: Vec<TcpStream>,
+    associations: Vec<Association>,
 }
 
 impl Proxy {
     fn act(&mut self, coin: &mut Coin<'_>) {
         let mut cx = Context::from_waker(Waker::noop());
         while let Poll::Ready(Some(arrival)) = pin!(self.arrivals.next()).poll(&mut cx) {
-            if let Arrival::Tcp(incoming) = arrival {
-                self.held.push(incoming);
-            } else if let Arrival::Datagram(datagram) = arrival
-                && !coin.falls(4)
-            {
-                datagram.reply(&[7; 2_000][..coin.below(2_000)]);
+            match arrival {
+                Arrival::Tcp(incoming) => self.held.push(incoming),
+                Arrival::Datagram(datagram) if coin.falls(4) => drop(datagram),
+                Arrival::Datagram(datagram) => datagram.reply(&[7; 2_000][..coin.below(2_000)]),
+                Arrival::Association(new) => match coin.below(8) {
+                    0 => new.refuse(Unreachable::Port),
+                    1 => drop(new),
+                    _ => self.associations.push(new.accept()),
+                },
             }
         }
         while self.held.len() > coin.below(HELD) {
@@ -165,6 +185,24 @@ impl Proxy {
         }
         for _ in 0..RELAYED {
             self.relay(coin, &mut cx);
+            self.associate(coin, &mut cx);
+        }
+    }
+
+    fn associate(&mut self, coin: &mut Coin<'_>, cx: &mut Context<'_>) {
+        if self.associations.is_empty() {
+            return;
+        }
+        let at = coin.below(self.associations.len());
+        let association = &mut self.associations[at];
+        let (octets, room) = (coin.below(9_000), coin.below(3_000));
+        match coin.below(16) {
+            0..7 => drop(association.poll_receive(cx, &mut [0; 3_000][..room])),
+            7..12 => drop(association.send(&[7; 9_000][..octets])),
+            12 => association.unreachable(Unreachable::Host),
+            13 => association.too_big(1_280),
+            _ if self.associations.len() > HELD / 2 => drop(self.associations.swap_remove(at)),
+            _ => {}
         }
     }
 

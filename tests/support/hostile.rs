@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use portcullis::net::Config;
 
-use crate::packet;
+use crate::{packet, pieces};
 
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
@@ -153,7 +153,14 @@ impl Hostile {
                     tcp((coin.below(65_536) as u16, 443), (sequence, 7), (flags, 500), &coin.octets(40));
                 packet::ip(mine, far, 6, stray, Some(16))
             }
-            9..12 => {
+            9 => {
+                // One of the pieces of one of a few datagrams, which are put together now and then.
+                let name = coin.below(4) as u16;
+                let whole = packet::ip(mine, far, 17, udp(60_000 + name, 9, &[7; 60]), Some(6));
+                let start = 24 * coin.below(3);
+                pieces::fragment(&whole, start..(start + 24).min(68), name)
+            }
+            10..12 => {
                 let port = 1_024 + coin.below(200) as u16;
                 let to = coin.pick(&[22, 53, 80, 443]);
                 let mut syn = tcp((port, to), (coin.next() as u32, 0), (SYN, 60_000), &[]);

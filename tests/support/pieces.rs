@@ -1,6 +1,6 @@
 //! Fragments of IP packets by hand: cutting, and joining again.
 
-use crate::guest::packet::sum;
+use crate::packet::sum;
 
 /// A part of a packet: `octets` of its payload, as the fragment of this identification.
 pub(crate) fn fragment(packet: &[u8], octets: std::ops::Range<usize>, identification: u16) -> Vec<u8> {
