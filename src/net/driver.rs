@@ -273,7 +273,8 @@ impl Clock {
 
     fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
         let Some(deadline) = deadline else { return Poll::Pending };
-        if self.set != Some(deadline) {
+        // One that is later is found when the earlier has passed: an earlier one would have to wake the runtime.
+        if self.set.is_none_or(|set| deadline < set || self.sleep.is_elapsed()) {
             self.set = Some(deadline);
             let micros = u64::try_from(deadline.total_micros()).unwrap_or(0);
             self.sleep.as_mut().reset(self.started + Duration::from_micros(micros));

@@ -3,12 +3,13 @@
 //! It never resolves and never judges: it spends [`Permit`]s. A later address is tried while an earlier one
 //! is slow ([RFC 8305 §5](https://www.rfc-editor.org/rfc/rfc8305#section-5)); the first to connect wins.
 
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::policy::{Dial, Dialled, Dialling, Permit};
@@ -42,27 +43,41 @@ pub(super) async fn dial_any(
 
 async fn race(dial: &Rc<dyn Dial>, permits: Vec<Permit>) -> io::Result<Dialled> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    let mut attempts = JoinSet::new();
+    let mut attempts: Vec<Dialling<'_>> = Vec::new();
     let mut permits = permits.into_iter();
     loop {
         match permits.next() {
-            Some(permit) => {
-                let dial = Rc::clone(dial);
-                attempts.spawn_local(async move { dial.dial(permit).await });
-            }
+            Some(permit) => attempts.push(dial.dial(permit)),
             None if attempts.is_empty() => return Err(last),
             None => {}
         }
         let more = permits.len() > 0;
         tokio::select! {
-            Some(ended) = attempts.join_next() => match ended {
-                Ok(Ok(dialled)) => return Ok(dialled),
-                Ok(Err(error)) => last = error,
-                Err(error) => last = io::Error::other(error),
+            ended = first(&mut attempts), if !attempts.is_empty() => match ended {
+                Ok(dialled) => return Ok(dialled),
+                Err(error) => last = error,
             },
             () = sleep(ATTEMPT_DELAY), if more => {}
         }
     }
+}
+
+/// The result of the first attempt to end, which is one of them no longer.
+///
+/// All of them are polled by the task that waits: an attempt is no more than a socket, and no task is spawned
+/// and no waker made for a connection that needs only one.
+async fn first(attempts: &mut Vec<Dialling<'_>>) -> io::Result<Dialled> {
+    poll_fn(|cx| {
+        let ended =
+            attempts.iter_mut().enumerate().find_map(|(at, attempt)| match attempt.as_mut().poll(cx) {
+                Poll::Ready(result) => Some((at, result)),
+                Poll::Pending => None,
+            });
+        let Some((at, result)) = ended else { return Poll::Pending };
+        drop(attempts.swap_remove(at));
+        Poll::Ready(result)
+    })
+    .await
 }
 
 #[cfg(test)]

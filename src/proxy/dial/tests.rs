@@ -96,8 +96,6 @@ fn race_of(fates: [Fate; 3]) -> (io::Result<SocketAddr>, u128, Rc<Scripted>) {
         let dial: Rc<dyn Dial> = Rc::<Scripted>::clone(&scripted);
         let dialled = dial_any(&dial, permits(&addrs), Duration::from_secs(10)).await;
         let took = scripted.started.elapsed().as_millis();
-        // Those that lost are dropped by their task, which has to be polled for it.
-        tokio::task::yield_now().await;
         (dialled.map(|dialled| dialled.permit().addr()), took, scripted)
     })
 }
