@@ -54,7 +54,7 @@ impl Case {
             swap: Location::defaults(),
         }])
         .unwrap();
-        let placeholder = secrets.placeholders().next().unwrap().1.to_string();
+        let placeholder = secrets.placeholders()[0].1.to_string();
         let origin = Origin { scheme: Scheme::Https, host: name(host), port: 443 };
         let peer = Some(VerifiedPeer::new(name(host), 443));
         Self { alpn, canary, placeholder, secrets, origin, peer, events: Rc::default() }

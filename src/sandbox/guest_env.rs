@@ -30,7 +30,8 @@ impl GuestEnv {
     pub(super) fn new(addresses: &net::Config, secrets: &Secrets) -> Self {
         let placeholders = secrets
             .placeholders()
-            .map(|(name, placeholder)| (name.to_owned(), placeholder.to_string()))
+            .into_iter()
+            .map(|(name, placeholder)| (name, placeholder.to_string()))
             .collect();
         Self {
             mac: addresses.guest_mac,

@@ -10,9 +10,9 @@ use http::HeaderMap;
 use http::request::Parts;
 
 use super::basic::Basic;
+use super::book::Book;
 use super::patterns::Hit;
 use super::spec::Entry;
-use super::store::Secrets;
 use crate::name::{Origin, Scheme};
 use crate::tls::VerifiedPeer;
 
@@ -25,14 +25,9 @@ pub struct Misplaced {
     pub place: String,
 }
 
-impl Secrets {
-    /// The first placeholder in the URL or the header of a request to an origin that may not have its secret.
-    ///
-    /// `verified` is the upstream the request would go to, once its certificate was verified. Without one, as
-    /// over plain HTTP, no secret may go. Toward its own host a placeholder is never misplaced: where it is
-    /// not swapped it goes on as text.
-    #[must_use]
-    pub fn misplaced(
+impl Book {
+    /// As [`super::Secrets::misplaced`].
+    pub(super) fn misplaced(
         &self,
         origin: &Origin,
         parts: &Parts,

@@ -11,15 +11,15 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::basic::Basic;
+use super::book::Book;
 use super::patterns::Hit;
 use super::replace::substitute;
 use super::spec::Entry;
-use super::store::Secrets;
 use crate::tls::VerifiedPeer;
 
-/// Puts secrets into the requests of one connection to one verified upstream.
+/// Puts the secrets of now into a request to a verified upstream.
 pub struct Injector {
-    secrets: Arc<Secrets>,
+    book: Arc<Book>,
     /// By index of the secret: whether it may go to the peer.
     allowed: Vec<bool>,
     /// Whether the peer's name may know any secret, at whatever port.
@@ -55,11 +55,11 @@ pub enum InjectError {
 }
 
 impl Injector {
-    pub(super) fn new(secrets: Arc<Secrets>, peer: &VerifiedPeer) -> Self {
+    pub(super) fn new(book: Arc<Book>, peer: &VerifiedPeer) -> Self {
         let may_go = |entry: &Entry| entry.may_go(peer.name(), peer.port());
-        let allowed = secrets.entries().iter().map(may_go).collect();
-        let host_of_secrets = secrets.may_be_known_at(peer.name());
-        Self { secrets, allowed, host_of_secrets }
+        let allowed = book.entries().iter().map(may_go).collect();
+        let host_of_secrets = book.may_be_known_at(peer.name());
+        Self { book, allowed, host_of_secrets }
     }
 
     /// Whether any secret may go to this peer.
@@ -122,7 +122,7 @@ impl Injector {
 
     fn find(&self, text: &[u8], swaps: impl Fn(&Entry) -> bool) -> Vec<(Hit, &Entry)> {
         let allowed = |hit: &Hit| self.allowed.get(hit.pattern).copied().unwrap_or_default();
-        self.secrets.find(text).filter(|(hit, entry)| allowed(hit) && swaps(entry)).collect()
+        self.book.find(text).filter(|(hit, entry)| allowed(hit) && swaps(entry)).collect()
     }
 
     fn write(

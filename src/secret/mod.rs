@@ -10,6 +10,7 @@
 #![warn(clippy::indexing_slicing)]
 
 mod basic;
+mod book;
 mod detect;
 mod inject;
 mod location;

@@ -48,7 +48,7 @@ fn only(spec: SecretSpec) -> Arc<Secrets> {
 }
 
 fn placeholder(secrets: &Secrets, name: &str) -> String {
-    secrets.placeholders().find(|(own, _)| *own == name).unwrap().1.to_string()
+    secrets.placeholders().into_iter().find(|(own, _)| own == name).unwrap().1.to_string()
 }
 
 fn host(name: &str) -> HostName {
