@@ -285,6 +285,7 @@ impl Sandboxed {
             value: SecretValue::new(SECRET.into()).unwrap(),
             hosts: vec![SecretHost { pattern: HostPattern::parse(HOST).unwrap(), port: 443 }],
             swap: Location::defaults(),
+            shape: None,
         };
         let prepared = Sandbox::builder().config(config).secret(secret).prepare().unwrap();
         let (_, placeholder) = prepared.guest_env().placeholders[0].clone();

@@ -98,6 +98,7 @@ fn secrets(count: usize, prefixes: &[&str]) -> Arc<Secrets> {
         value: SecretValue::new(value(index, prefixes[index % prefixes.len()]).into_bytes()).expect("valid"),
         hosts: vec![SecretHost { pattern: HostPattern::parse(HOST).expect("a name"), port: 443 }],
         swap: Location::defaults(),
+        shape: None,
     };
     Secrets::new((0..count).map(spec).collect()).expect("valid")
 }

@@ -9,7 +9,7 @@ mod network;
 mod secret;
 
 pub use error::{ConfigError, Place, Problem};
-pub use secret::{SECRET_SCHEME, SecretEntry};
+pub use secret::SecretEntry;
 
 use std::ffi::OsString;
 use std::fs;
@@ -21,6 +21,7 @@ use crate::limits::Limits;
 use crate::name::HostPattern;
 use crate::net::{self, Addressing};
 use crate::policy::{self, AllowRule, ConnectTo, Policy, Protocol, Publish, RuleSource, overlap};
+use crate::secret::Source;
 
 /// The whole configuration of one sandbox.
 ///
@@ -208,9 +209,9 @@ impl Config {
     /// Makes sure that each secret's variable is set, as `lookup` sees the environment.
     pub fn require_variables(&self, lookup: impl Fn(&str) -> Option<OsString>) -> Result<(), ConfigError> {
         for entry in &self.secrets {
-            let variable = entry.variable();
+            let Source::Env(variable) = &entry.from else { continue };
             if lookup(variable).is_none() {
-                let shown = |name| secret::repeatable_name(name).to_owned();
+                let shown = |name: &str| secret::repeatable_name(name).to_owned();
                 let problem = Problem::VariableUnset { variable: shown(variable) };
                 return Err(ConfigError { place: Place::Secret(shown(&entry.name)), problem });
             }

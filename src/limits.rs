@@ -143,6 +143,26 @@ pub struct Limits {
     pub scrub_silence: Duration where NONE..,
     /// Octets of a secret's beginning that a silence may let go; the rest of the secret is scrubbed all the same.
     pub released_octets: usize where 0..=3,
+    /// Values that a secret had and that are scrubbed still; beyond it the oldest is forgotten. Each one slows the
+    /// search in every answer.
+    pub retired_values: usize where ..=1_024,
+    /// How long a secret's command may take.
+    pub source_timeout: Duration where ..=Duration::from_secs(3600),
+    /// Octets that a secret's command may print; what goes beyond is no secret.
+    pub source_output: usize where 1_024..=1 << 20,
+    /// Octets of what a secret's command complains of that go to the log.
+    pub source_complaint: usize where 0..=64 << 10,
+    /// How long before its value expires a secret's command is run again; half the value's life where that is less.
+    pub source_margin: Duration where NONE..,
+    /// Wait before a source that failed is tried again; it doubles with each failure, up to `source_rest`.
+    pub source_retry: Duration where ..=Duration::from_secs(3600),
+    /// The longest wait between two tries.
+    pub source_rest: Duration,
+    /// How often a secret's file is looked at. A change counts once it is there unchanged twice in a row, so that no
+    /// half of it is read. Longer than the grain of a file's time.
+    pub source_poll: Duration where Duration::from_millis(20)..,
+    /// The longest that a value's end is slept toward at once, since a machine may sleep too and its clock be set.
+    pub source_recheck: Duration where ..=Duration::from_secs(3600),
     /// Octets of a guest's own text quoted in a refusal or an event.
     pub quoted_text: usize where ..=65_536,
 
@@ -207,6 +227,7 @@ impl Limits {
         self.check_each()?;
         let ordered = [
             ("dns_ttl_floor", "dns_ttl_ceiling", self.dns_ttl_floor <= self.dns_ttl_ceiling),
+            ("source_retry", "source_rest", self.source_retry <= self.source_rest),
             // One flow alone must be able to fill its rings.
             ("receive_ring", "ring_memory", self.receive_ring <= self.ring_memory),
             (
@@ -279,6 +300,15 @@ impl Default for Limits {
             h2_error_resets: 128,
             scrub_silence: Duration::from_millis(15),
             released_octets: 3,
+            retired_values: 16,
+            source_timeout: Duration::from_secs(30),
+            source_output: 64 << 10,
+            source_complaint: 4 << 10,
+            source_margin: Duration::from_secs(60),
+            source_retry: Duration::from_secs(1),
+            source_rest: Duration::from_secs(300),
+            source_poll: Duration::from_millis(500),
+            source_recheck: Duration::from_secs(30),
             quoted_text: 256,
 
             dns_bindings: 16_384,

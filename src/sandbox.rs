@@ -6,6 +6,8 @@
 
 mod desk;
 mod guest_env;
+mod handle;
+mod keeper;
 mod load;
 mod stats;
 mod thread;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::audit::{Audit, Denials, Record, Sink, SinkError};
+use crate::audit::{Audit, Denials, Event, Record, Sink, SinkError};
 use crate::config::{Config, ConfigError};
 use crate::control::Endpoint;
 use crate::limits::{LimitError, Limits};
@@ -107,11 +109,8 @@ impl Builder {
         limits.check()?;
         let limits = Arc::new(limits);
         self.config.addressing.slot = self.slot.unwrap_or(self.config.addressing.slot);
-        let mut specs = load::secrets(&self.config)?;
         let policy = load::policy(&self.config, &self.secrets)?;
-        specs.extend(self.secrets);
-        load::refuse_passed_through(&self.config, &specs)?;
-        let secrets = Secrets::new(specs)?;
+        let (secrets, kept) = load::secrets(&self.config, self.secrets, &limits)?;
         let authority = Arc::new(CertificateAuthority::new(tls::wall_clock())?);
         let roots = Roots::system(&self.config.upstream_ca)?;
         let sink = self.audit.as_deref().map(Sink::open).transpose()?;
@@ -122,6 +121,7 @@ impl Builder {
             parts: thread::Parts {
                 nameservers: self.config.nameservers,
                 secrets,
+                kept,
                 policy: Arc::new(policy),
                 leaves: Leaves::new(Arc::clone(&authority), &limits)?,
                 connector: Connector::new(&roots, &limits)?,
@@ -188,18 +188,29 @@ impl Prepared {
         let (subscribers, denials) = (audit.subscribers(), audit.denials());
         let ca_cert_pem = self.authority.pem().to_owned();
         let (commands, inbox) = mpsc::channel(1);
+        let (notices, noticed) = mpsc::channel(self.parts.limits.event_queue);
+        let secrets = Arc::clone(&self.parts.secrets);
         let desk = self
             .control
             .map(|endpoint| desk::Desk::new(endpoint, commands.downgrade(), &self.guest_env, &ca_cert_pem));
         let thread = std::thread::Builder::new()
             .name("portcullis".into())
-            .spawn(move || thread::run(self.parts, audit, link, thread::Inbox { commands: inbox, desk }))
+            .spawn(move || {
+                thread::run(
+                    self.parts,
+                    audit,
+                    link,
+                    thread::Inbox { commands: inbox, notices: noticed, desk },
+                )
+            })
             .map_err(StartError::Thread)?;
         Ok(Sandbox {
             ca_cert_pem,
             guest_env: self.guest_env,
             published,
+            secrets,
             commands,
+            notices,
             subscribers,
             denials,
             thread,
@@ -212,7 +223,10 @@ pub struct Sandbox {
     ca_cert_pem: String,
     guest_env: GuestEnv,
     published: Vec<Published>,
+    secrets: Arc<Secrets>,
     commands: mpsc::Sender<Command>,
+    /// What this handle did by itself, for the record.
+    notices: mpsc::Sender<Event>,
     subscribers: broadcast::Sender<Record>,
     denials: Arc<Denials>,
     thread: std::thread::JoinHandle<()>,
@@ -314,8 +328,13 @@ pub enum StartError {
     #[error("limits: {0}")]
     Limit(#[from] LimitError),
     /// A secret's value could not be had.
-    #[error(transparent)]
-    Source(#[from] SourceError),
+    #[error("secret {name}: {cause}")]
+    Source {
+        /// The secret.
+        name: String,
+        /// Why not.
+        cause: SourceError,
+    },
     /// A secret is not usable.
     #[error(transparent)]
     Secret(#[from] SecretError),

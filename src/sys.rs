@@ -23,8 +23,10 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 mod allocator;
+mod pages;
 
 pub use allocator::Allocator;
+pub(crate) use pages::Pages;
 
 /// Exit status of a forked process whose body panicked.
 const PANICKED: u8 = 125;

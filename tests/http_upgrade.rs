@@ -29,6 +29,7 @@ fn scrubbing() -> Mirror {
         value: SecretValue::new(SECRET.into()).unwrap(),
         hosts: vec![SecretHost { pattern: HostPattern::parse("a.example").unwrap(), port: 443 }],
         swap: vec![Location::Header],
+        shape: None,
     };
     Mirror { secrets: Secrets::new(vec![secret]).unwrap(), ..mirror() }
 }

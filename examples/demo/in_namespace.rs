@@ -37,6 +37,7 @@ impl Guest {
             ca_pem: prepared.ca_cert_pem().to_owned(),
             bundle: prepared.bundle_pem(),
             hidden: Vec::new(),
+            private: Vec::new(),
             read_only: Vec::new(),
         };
         let (output, input) = std::io::pipe()?;

@@ -113,6 +113,16 @@ pub enum Event {
         #[serde(skip_serializing_if = "String::is_empty")]
         hint: String,
     },
+    /// A secret's value was replaced, taken back or lost, or could not be had anew.
+    Secret {
+        /// The secret's name.
+        secret: String,
+        /// What became of it.
+        change: SecretChange,
+        /// Why, in one line; nothing where somebody asked for it.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
     /// UDP and echo associations were refused faster than each is told (`Limits::refusals_told`).
     Denials {
         /// So many more than have a record of their own.
@@ -132,6 +142,20 @@ impl Event {
             hint: denial.hint.clone(),
         }
     }
+}
+
+/// What became of a secret.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretChange {
+    /// It has another value.
+    Rotated,
+    /// Its owner took it back.
+    Revoked,
+    /// Its value was good until now.
+    Expired,
+    /// Its source gave no value that could be taken; it has the one it had.
+    Unavailable,
 }
 
 /// What a flow carried.

@@ -50,8 +50,8 @@ impl Stats {
             Event::Injection { .. } => (&mut self.injections, 1),
             Event::Denial { .. } => (&mut self.denials, 1),
             Event::Denials { count } => (&mut self.denials, *count),
-            // Says where a port is; nothing has happened on it yet.
-            Event::Published { .. } => return,
+            // The one says where a port is, the other what a secret is; nothing has happened with them yet.
+            Event::Published { .. } | Event::Secret { .. } => return,
         };
         *counter += count;
     }

@@ -10,6 +10,7 @@ pub mod options;
 mod process;
 #[cfg(target_os = "linux")]
 pub mod run;
+pub mod secrets;
 #[cfg(target_os = "linux")]
 pub mod serve;
 pub mod status;
@@ -42,6 +43,8 @@ enum Arguments {
     Status(status::StatusArgs),
     /// Print the variables of a running sandbox's guest, as a shell reads them
     Env(env::EnvArgs),
+    /// List the secrets of a running sandbox, give one another value, or take one back
+    Secrets(secrets::SecretsArgs),
     /// Print the certificate of a running sandbox's CA
     Ca(ca::CaArgs),
 }
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
         Arguments::Check(arguments) => check::check(&arguments, &mut out, &mut err),
         Arguments::Status(arguments) => status::status(&arguments, &mut out, &mut err),
         Arguments::Env(arguments) => env::env(&arguments, &mut out, &mut err),
+        Arguments::Secrets(arguments) => secrets::secrets(&arguments, &mut out, &mut err),
         Arguments::Ca(arguments) => ca::ca(&arguments, &mut out, &mut err),
     };
     ExitCode::from(code.unwrap_or(OWN_FAILURE))

@@ -76,7 +76,7 @@ pub struct SandboxArgs {
     /// Append what happens to FILE; the variable PORTCULLIS_LOG says how much
     #[arg(long, value_name = "FILE")]
     pub log: Option<String>,
-    /// Call the sandbox NAME; status, env and ca know it by that [default: the subcommand and our process]
+    /// Call the sandbox NAME; status, env, secrets and ca know it by that [default: the subcommand and our process]
     #[arg(long, value_name = "NAME")]
     pub name: Option<SandboxName>,
 }
@@ -90,6 +90,8 @@ impl SandboxArgs {
         if audit.is_some() && audit == log {
             return Err("--audit and --log name the same file; give each one of its own".into());
         }
+        let private =
+            config.secrets.iter().filter_map(|secret| secret.from.file()).map(Path::to_owned).collect();
         let mut opened = Log::open(log.as_deref())?;
         let mut builder = Sandbox::builder().config(config);
         if let Some(audit) = &audit {
@@ -100,7 +102,7 @@ impl SandboxArgs {
             Err(why) => opened.tell_later(format!("no control socket: {why}")),
         }
         let hidden = audit.into_iter().chain(log).chain(control_directories()).collect();
-        Ok(Loaded { builder, log: opened, hidden })
+        Ok(Loaded { builder, log: opened, hidden, private })
     }
 
     /// Takes the name, or one made of the subcommand and our process. Only a name that was asked for and cannot be had
@@ -128,6 +130,8 @@ pub struct Loaded {
     pub(super) log: Log,
     /// The files written to and the directories of control sockets, which no guest may see.
     pub hidden: Vec<PathBuf>,
+    /// The files that secrets come from, which no guest may see either.
+    pub private: Vec<PathBuf>,
 }
 
 /// Reads the value of `--audit` or `--log`: a file that can be made or added to.

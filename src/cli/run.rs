@@ -44,10 +44,10 @@ pub fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn start(args: &RunArgs) -> Result<u8, Failure> {
-    let Loaded { builder, log, hidden } = args.sandbox.load("run")?;
+    let Loaded { builder, log, hidden, private } = args.sandbox.load("run")?;
     let (ended, termination) = oneshot::channel();
     let prepared = builder.on_termination(move |why| drop(ended.send(why))).prepare()?;
-    let spec = spec(&prepared, args, hidden);
+    let spec = spec(&prepared, args, (hidden, private));
 
     let running = namespace::spawn(&spec)?;
     // From here on there may be threads.
@@ -66,7 +66,7 @@ fn start(args: &RunArgs) -> Result<u8, Failure> {
 }
 
 /// What the command gets, and what it must not see.
-fn spec(prepared: &Prepared, args: &RunArgs, hidden: Vec<PathBuf>) -> Spec {
+fn spec(prepared: &Prepared, args: &RunArgs, (hidden, private): (Vec<PathBuf>, Vec<PathBuf>)) -> Spec {
     let env = prepared.guest_env();
     let secrets = prepared.secrets();
     let mut variables = environment::guest(std::env::vars_os(), &|value| secrets.rewrite(value));
@@ -82,6 +82,7 @@ fn spec(prepared: &Prepared, args: &RunArgs, hidden: Vec<PathBuf>) -> Spec {
         ca_pem: prepared.ca_cert_pem().to_owned(),
         bundle: prepared.bundle_pem(),
         hidden,
+        private,
         read_only: args.sandbox.options.config.iter().cloned().collect(),
     }
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use crate::limits::LimitError;
 use crate::net::{AddressingError, MacError};
 use crate::policy::{PublishError, RuleError, SubnetError};
+use crate::secret::{ShapeError, SourceError};
 
 /// A configuration that does not start.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -141,8 +142,14 @@ pub enum Problem {
     #[error("port 80 is plain HTTP, which never carries a secret; leave the port out for 443")]
     SecretOnPlainHttp,
     /// A source of another kind.
-    #[error("a secret comes from env://VARIABLE; set the variable where portcullis is started")]
-    SecretSource,
+    #[error("from {0}")]
+    SecretSource(SourceError),
+    /// A placeholder of another form than there can be.
+    #[error("shape {0}")]
+    SecretShape(ShapeError),
+    /// An alphabet without a shape.
+    #[error("an alphabet is for the {{rand}} of a shape; add one, as in shape = \"sk-{{rand}}\"")]
+    SecretAlphabet,
     /// A place where nothing can be swapped, in the words of the one who knows them.
     #[error("{0}")]
     Swap(String),

@@ -14,7 +14,7 @@ use toml::Spanned;
 use crate::limits::{Amount, LimitError, Limits};
 use crate::name::HostPattern;
 use crate::policy::{AllowRule, Publish, RuleSource, Subnet, Target};
-use crate::secret::Location;
+use crate::secret::{self as secrets, Location, Shape, ShapeError};
 
 use super::Config;
 use super::error::{ConfigError, Place, Problem};
@@ -76,13 +76,32 @@ struct Tls {
 #[derive(Deserialize)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a table with hosts, and from and swap where they are not the default"
+    expecting = "a table with hosts, and from, swap, shape and alphabet where they are not the default"
 )]
 struct Secret {
-    from: Option<Spanned<String>>,
+    from: Option<Spanned<From>>,
     #[serde(default)]
     hosts: Vec<Spanned<String>>,
     swap: Option<Spanned<Vec<Spanned<String>>>>,
+    shape: Option<Spanned<String>>,
+    alphabet: Option<Spanned<String>>,
+}
+
+/// Where a secret comes from; [`secrets::Source`] gives it meaning.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "from has to be \"env://NAME\", \"file:///PATH\" or { cmd = [\"PROGRAM\", \"ARGUMENT\"] }"
+)]
+enum From {
+    Text(String),
+    Command(Command),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Command {
+    cmd: Vec<String>,
 }
 
 /// Reads the text of `path`; paths inside are relative to its directory.
@@ -192,14 +211,32 @@ impl Source<'_> {
             secret::host(text.get_ref()).map_err(fault)
         };
         let hosts: Result<Vec<_>, ConfigError> = secret.hosts.iter().map(host).collect();
-        let from = secret.from.as_ref().map(|from| from.get_ref().clone());
+        let from = secret.from.as_ref().map(|from| self.from(&key, from)).transpose()?;
         let swap = secret.swap.as_ref().map(|places| self.swap(&key, places)).transpose()?;
-        SecretEntry::new(name.get_ref(), from, hosts?, swap).map_err(|problem| {
-            let span = match (&problem, &secret.from) {
-                (Problem::SecretSource, Some(from)) => from.span(),
-                _ => name.span(),
-            };
-            self.fault(span, &key, problem)
+        let entry = SecretEntry::new(name.get_ref(), from, hosts?, swap);
+        let mut entry = entry.map_err(|problem| self.fault(name.span(), &key, problem))?;
+        entry.shape = self.shape(&key, secret)?;
+        Ok(entry)
+    }
+
+    fn from(&self, key: &str, from: &Spanned<From>) -> Result<secrets::Source, ConfigError> {
+        let source = match from.get_ref() {
+            From::Text(text) => secrets::Source::parse(text),
+            From::Command(Command { cmd }) => secrets::Source::command(cmd.clone()),
+        };
+        source.map_err(|cause| self.fault(from.span(), key, Problem::SecretSource(cause)))
+    }
+
+    fn shape(&self, key: &str, secret: &Secret) -> Result<Option<Shape>, ConfigError> {
+        let (shape, alphabet) = match (&secret.shape, &secret.alphabet) {
+            (None, None) => return Ok(None),
+            (None, Some(alphabet)) => return Err(self.fault(alphabet.span(), key, Problem::SecretAlphabet)),
+            (Some(shape), alphabet) => (shape, alphabet),
+        };
+        let read = Shape::parse(shape.get_ref(), alphabet.as_ref().map(|text| text.get_ref().as_str()));
+        read.map(Some).map_err(|cause| {
+            let span = alphabet.as_ref().filter(|_| cause == ShapeError::Alphabet).unwrap_or(shape).span();
+            self.fault(span, key, Problem::SecretShape(cause))
         })
     }
 

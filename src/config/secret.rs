@@ -3,12 +3,10 @@
 //! It never sees a value. Invariant: an entry has at least one host, and none of them is any host.
 
 use crate::name::HostPattern;
-use crate::secret::{SecretHost, SecretHostError};
+use crate::secret::{SecretHost, SecretHostError, Shape, Source};
 
 use super::Problem;
 
-/// How a source is spelled that is a variable of the host's environment.
-pub const SECRET_SCHEME: &str = "env://";
 /// Places of injection where none are given.
 const DEFAULT_SWAP: [&str; 2] = ["header", "basic"];
 
@@ -17,12 +15,14 @@ const DEFAULT_SWAP: [&str; 2] = ["header", "basic"];
 pub struct SecretEntry {
     /// Its name, which is also the child's variable.
     pub name: String,
-    /// Where the value comes from: `env://VARIABLE`.
-    pub from: String,
+    /// Where the value comes from.
+    pub from: Source,
     /// The hosts that may have it, each at one port; never empty.
     pub hosts: Vec<(HostPattern, u16)>,
     /// Where in a request it may be injected.
     pub swap: Vec<String>,
+    /// What its placeholder looks like, where that is not as usual for its kind.
+    pub shape: Option<Shape>,
 }
 
 impl SecretEntry {
@@ -36,7 +36,7 @@ impl SecretEntry {
     /// Joins the parts; `from` defaults to the variable of the secret's own name.
     pub(super) fn new(
         name: &str,
-        from: Option<String>,
+        from: Option<Source>,
         hosts: Vec<(HostPattern, u16)>,
         swap: Option<Vec<String>>,
     ) -> Result<Self, Problem> {
@@ -46,18 +46,9 @@ impl SecretEntry {
         if hosts.is_empty() {
             return Err(Problem::SecretWithoutHost);
         }
-        let from = from.unwrap_or_else(|| format!("{SECRET_SCHEME}{name}"));
-        if !from.strip_prefix(SECRET_SCHEME).is_some_and(is_variable) {
-            return Err(Problem::SecretSource);
-        }
+        let from = from.unwrap_or_else(|| Source::Env(name.to_owned()));
         let swap = swap.unwrap_or_else(|| DEFAULT_SWAP.map(str::to_owned).into());
-        Ok(Self { name: name.to_owned(), from, hosts, swap })
-    }
-
-    /// The variable that holds the value.
-    #[must_use]
-    pub fn variable(&self) -> &str {
-        self.from.strip_prefix(SECRET_SCHEME).unwrap_or(&self.name)
+        Ok(Self { name: name.to_owned(), from, hosts, swap, shape: None })
     }
 }
 

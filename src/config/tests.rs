@@ -57,9 +57,9 @@ fn a_whole_file_is_read() {
     let servers: Vec<String> = config.nameservers.iter().map(ToString::to_string).collect();
     assert_eq!(servers, ["9.9.9.9:53", "127.0.0.1:5353", "[2620:fe::fe]:53", "[::1]:5353"]);
     let [openai, other] = config.secrets.as_slice() else { panic!("{:?}", config.secrets) };
-    assert_eq!((openai.from.as_str(), openai.variable()), ("env://KEY", "KEY"));
+    assert_eq!(openai.from.to_string(), "env://KEY");
     assert_eq!(openai.swap, ["header:authorization"]);
-    assert_eq!((other.from.as_str(), other.variable()), ("env://OTHER", "OTHER"));
+    assert_eq!(other.from.to_string(), "env://OTHER");
     assert_eq!(other.swap, ["header", "basic"]);
     assert!(config.policy().is_passed_through(&HostName::parse("x.apple.com").unwrap()));
 }
@@ -116,8 +116,33 @@ fn every_fault_of_a_file_has_its_place_and_its_remedy() {
         ("[secrets.T]\nhosts = [\"10.0.0.1\"]", "2:10", "is an address"),
         ("[secrets.T]\nhosts = [\"a.example:80\"]", "2:10", "port 80 is plain HTTP"),
         ("[secrets.T]\nhosts = [\"host.portcullis.internal\"]", "2:10", "needs a port"),
-        ("[secrets.T]\nhosts = [\"a.example\"]\nfrom = \"file:///x\"", "3:8", "env://VARIABLE"),
-        ("[secrets.T]\nhosts = [\"a.example\"]\nfrom = \"env://\"", "3:8", "env://VARIABLE"),
+        (
+            "[secrets.T]\nhosts = [\"a.example\"]\nfrom = \"vault://x\"",
+            "3:8",
+            "[secrets.T]: from is no source",
+        ),
+        (
+            "[secrets.T]\nhosts = [\"a.example\"]\nfrom = \"env://\"",
+            "3:8",
+            "from names no environment variable",
+        ),
+        ("[secrets.T]\nhosts = [\"a.example\"]\nfrom = \"file://x\"", "3:8", "three slashes"),
+        ("[secrets.T]\nhosts = [\"a.example\"]\nfrom = \"cmd://op x\"", "3:8", "write it as a list"),
+        ("[secrets.T]\nhosts = [\"a.example\"]\nfrom = { cmd = [] }", "3:8", "from names no program"),
+        ("[secrets.T]\nhosts = [\"a.example\"]\nfrom = { cmd = \"op x\" }", "3:8", "from has to be"),
+        ("[secrets.T]\nhosts = [\"a.example\"]\nfrom = { cmd = [\"op\"], sh = 1 }", "3:8", "from has to be"),
+        (
+            "[secrets.T]\nhosts = [\"a.example\"]\nshape = \"sk-\"",
+            "3:9",
+            "[secrets.T]: shape has no random part",
+        ),
+        ("[secrets.T]\nhosts = [\"a.example\"]\nshape = \"{rand:4}\"", "3:9", "too little room"),
+        ("[secrets.T]\nhosts = [\"a.example\"]\nalphabet = \"01\"", "3:12", "an alphabet is for the {rand}"),
+        (
+            "[secrets.T]\nhosts = [\"a.example\"]\nshape = \"{rand}\"\nalphabet = \"0\"",
+            "4:12",
+            "needs an alphabet",
+        ),
         ("[secrets.\"A B\"]\nhosts = [\"a.example\"]", "1:10", "letters, digits and '_'"),
         ("[secrets.1A]\nhosts = [\"a.example\"]", "1:10", "letters, digits and '_'"),
         ("[secrets.T]\nhosts = [\"a.example\"]\nvalue = \"x\"", "3:1", "unknown field `value`"),
@@ -212,7 +237,7 @@ fn flags_are_joined_and_their_faults_named() {
             .unwrap();
     assert_eq!(rule_for(&config, "pypi.org", 443).unwrap(), "--allow pypi.org");
     assert_eq!(rule_for(&config, "eu.example", 8443).unwrap(), "secret TOKEN");
-    assert_eq!(config.secrets[0].from, "env://TOKEN");
+    assert_eq!(config.secrets[0].from.to_string(), "env://TOKEN");
     let table: [Faulty; 16] = [
         (&["10.0.0.1"], &[], &[], "--allow '10.0.0.1': is an address"),
         (&["*"], &[], &[], "--allow '*': '*' would be any host"),

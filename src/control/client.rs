@@ -15,7 +15,9 @@ use super::endpoint::{connect, name_of, path_of};
 use super::name::SandboxName;
 use super::peer::{self, Stranger};
 use super::protocol::{Answer, Request, Status, read_answer, write_request};
+use super::value::NewValue;
 use crate::limits::Limits;
+use crate::secret::{Rotation, SecretStatus};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +67,29 @@ pub fn env(name: &SandboxName) -> Result<Vec<(String, String)>, AskError> {
 pub fn ca(name: &SandboxName) -> Result<String, AskError> {
     let Answer::Ca(pem) = ask(name, &Request::Ca)? else { return Err(beside_the_point(name)) };
     Ok(pem)
+}
+
+/// The secrets of a sandbox, without their values.
+pub fn secrets(name: &SandboxName) -> Result<Vec<SecretStatus>, AskError> {
+    let Answer::Secrets(secrets) = ask(name, &Request::Secrets)? else { return Err(beside_the_point(name)) };
+    Ok(secrets)
+}
+
+/// Gives a secret of a sandbox another value: this one, or the one that its source has now.
+pub fn rotate(name: &SandboxName, secret: &str, value: Option<NewValue>) -> Result<Rotation, AskError> {
+    match ask(name, &Request::Rotate { secret: secret.to_owned(), value })? {
+        Answer::Rotated(true) => Ok(Rotation::Replaced),
+        Answer::Rotated(false) => Ok(Rotation::Same),
+        _ => Err(beside_the_point(name)),
+    }
+}
+
+/// Takes a secret of a sandbox back.
+pub fn revoke(name: &SandboxName, secret: &str) -> Result<(), AskError> {
+    let Answer::Revoked = ask(name, &Request::Revoke { secret: secret.to_owned() })? else {
+        return Err(beside_the_point(name));
+    };
+    Ok(())
 }
 
 /// Asks the sandbox of this name; its refusal is an error.
@@ -122,7 +147,7 @@ fn converse(
 
 fn exchange(stream: &mut UnixStream, request: &Request, limits: &Limits) -> io::Result<Vec<u8>> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(limits.control_wait))?;
+    stream.set_read_timeout(Some(limits.control_wait + request.patience(limits)))?;
     stream.set_write_timeout(Some(limits.control_wait))?;
     stream.write_all(&write_request(request))?;
     let mut line = Vec::new();

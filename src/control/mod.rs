@@ -20,12 +20,14 @@ mod name;
 mod peer;
 mod protocol;
 mod server;
+mod value;
 
-pub use client::{AskError, ask, ca, env, list, status};
+pub use client::{AskError, ask, ca, env, list, revoke, rotate, secrets, status};
 pub use directory::{Directory, DirectoryError, places};
 pub use endpoint::{ClaimError, Endpoint};
 pub use name::{NameError, SandboxName};
 pub use peer::Stranger;
 pub use protocol::{Answer, Request, Status, VERSION};
+pub use value::NewValue;
 
 pub(crate) use server::serve;

@@ -4,12 +4,20 @@
 //! guessed at.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::name::SandboxName;
+use super::value::NewValue;
+use crate::limits::Limits;
 use crate::sandbox::Stats;
+use crate::secret::SecretStatus;
+
+/// Octets of a request beside a value in it: names of secrets are variables', and short.
+const SHORT: usize = 1_024;
 
 /// The version of the protocol; a change that an older end would misread raises it.
 pub const VERSION: u32 = 1;
@@ -25,6 +33,36 @@ pub enum Request {
     Env,
     /// The CA's certificate.
     Ca,
+    /// Its secrets, without their values.
+    Secrets,
+    /// To give a secret another value.
+    Rotate {
+        /// The secret's name.
+        secret: String,
+        /// The value; without, the one that its source has now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<NewValue>,
+    },
+    /// To take a secret back.
+    Revoke {
+        /// The secret's name.
+        secret: String,
+    },
+}
+
+impl Request {
+    /// How long its answer may take to be found: a source that is being read has to end, and then to be read again.
+    pub(super) fn patience(&self, limits: &Limits) -> Duration {
+        match self {
+            Self::Rotate { value: None, .. } => limits.control_wait + limits.source_timeout * 2,
+            Self::Status
+            | Self::Env
+            | Self::Ca
+            | Self::Secrets
+            | Self::Rotate { value: Some(_), .. }
+            | Self::Revoke { .. } => limits.control_wait,
+        }
+    }
 }
 
 /// What it answers.
@@ -38,6 +76,12 @@ pub enum Answer {
     Env(Vec<(String, String)>),
     /// To [`Request::Ca`]: PEM.
     Ca(String),
+    /// To [`Request::Secrets`].
+    Secrets(Vec<SecretStatus>),
+    /// To [`Request::Rotate`]: whether the value is another than it was.
+    Rotated(bool),
+    /// To [`Request::Revoke`].
+    Revoked,
     /// To what cannot be answered: why, in one line.
     Refused(String),
 }
@@ -85,14 +129,26 @@ pub(super) enum Unreadable {
     Kind(serde_json::Error),
 }
 
-/// The line that asks.
-pub(super) fn write_request(request: &Request) -> Vec<u8> {
-    line(&Versioned { version: VERSION, said: Asked { request } })
+/// The line that asks, which may hold a value.
+pub(super) fn write_request(request: &Request) -> Zeroizing<Vec<u8>> {
+    // Of the right size at once: a buffer that grows leaves its bytes behind.
+    let value = match request {
+        Request::Rotate { value: Some(value), .. } => value.written(),
+        Request::Status
+        | Request::Env
+        | Request::Ca
+        | Request::Secrets
+        | Request::Rotate { value: None, .. }
+        | Request::Revoke { .. } => 0,
+    };
+    let line = Zeroizing::new(Vec::with_capacity(value + SHORT));
+    write(line, &Versioned { version: VERSION, said: Asked { request } })
 }
 
 /// The line that answers.
 pub(super) fn write_answer(answer: &Answer) -> Vec<u8> {
-    line(&Versioned { version: VERSION, said: Answered { answer } })
+    let mut line = write(Zeroizing::default(), &Versioned { version: VERSION, said: Answered { answer } });
+    std::mem::take(&mut *line)
 }
 
 /// Reads the line that asks.
@@ -125,9 +181,9 @@ fn known<T: DeserializeOwned>(said: serde_json::Value) -> Result<T, Unreadable> 
     serde_json::from_value(said).map_err(Unreadable::Kind)
 }
 
-fn line(said: &impl Serialize) -> Vec<u8> {
+fn write(mut line: Zeroizing<Vec<u8>>, said: &impl Serialize) -> Zeroizing<Vec<u8>> {
     // Numbers, texts and lists of them: nothing that JSON does not have.
-    let mut line = serde_json::to_vec(said).unwrap_or_default();
+    let _ = serde_json::to_writer(&mut *line, said);
     line.push(b'\n');
     line
 }
@@ -138,6 +194,9 @@ impl fmt::Display for Request {
             Self::Status => "status",
             Self::Env => "env",
             Self::Ca => "ca",
+            Self::Secrets => "secrets",
+            Self::Rotate { .. } => "rotate",
+            Self::Revoke { .. } => "revoke",
         })
     }
 }
@@ -148,7 +207,7 @@ mod tests {
 
     #[test]
     fn lines_are_what_the_module_says() {
-        assert_eq!(write_request(&Request::Status), b"{\"version\":1,\"request\":\"status\"}\n");
+        assert_eq!(*write_request(&Request::Status), b"{\"version\":1,\"request\":\"status\"}\n");
         assert_eq!(
             write_answer(&Answer::Env(vec![("A".into(), "b\n".into())])),
             b"{\"version\":1,\"answer\":{\"env\":[[\"A\",\"b\\n\"]]}}\n"
@@ -157,7 +216,18 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for request in [Request::Status, Request::Env, Request::Ca] {
+        let secret = || "TOKEN".to_owned();
+        let requests = [
+            Request::Status,
+            Request::Env,
+            Request::Ca,
+            Request::Secrets,
+            Request::Rotate { secret: secret(), value: None },
+            Request::Rotate { secret: secret(), value: Some(NewValue::new(b"\xffcanary\n".to_vec())) },
+            Request::Revoke { secret: secret() },
+        ];
+        for request in requests {
+            assert!(!format!("{request:?}").contains("canary"));
             assert_eq!(read_request(&write_request(&request)).unwrap(), request);
         }
         let status = Status {

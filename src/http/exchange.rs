@@ -26,7 +26,7 @@ use super::upgrade::{Handshake, Stage, Switch};
 use super::watch::Progress;
 use super::{Event, Hold, Mirror, Subject};
 use crate::name::{Origin, Scheme};
-use crate::secret::{Carried, Injection, Misplaced, Scrubber};
+use crate::secret::{Carried, InjectError, Injection, Misplaced, Scrubber};
 use crate::tls::VerifiedPeer;
 
 /// What one guest connection's exchanges share.
@@ -244,7 +244,7 @@ impl Exchanges {
             return Err(Refusal::denied(misplaced_text(&misplaced, origin)).into());
         }
         let Some(peer) = peer else { return Ok(Carried::Nothing) };
-        let injections = secrets.injector(peer).inject(parts).map_err(|e| Refusal::denied(e.to_string()))?;
+        let injections = secrets.injector(peer).inject(parts).map_err(|error| not_injected(&error))?;
         if injections.is_empty() {
             return Ok(Carried::Nothing);
         }
@@ -331,6 +331,17 @@ fn misplaced_text(Misplaced { secret, place }: &Misplaced, origin: &Origin) -> S
         Scheme::Http => "secrets go over HTTPS only".to_owned(),
     };
     format!("the placeholder of secret {secret} ({place}) may not go to {origin}; {way}")
+}
+
+fn not_injected(error: &InjectError) -> Refusal {
+    match error {
+        InjectError::Expired { .. } => {
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error", error.to_string())
+        }
+        InjectError::Field { .. } | InjectError::BasicUser { .. } | InjectError::Revoked { .. } => {
+            Refusal::denied(error.to_string())
+        }
+    }
 }
 
 fn length(parts: &request::Parts, body: &Incoming) -> Length {

@@ -52,6 +52,7 @@ impl Case {
             value: SecretValue::new(canary.clone().into()).unwrap(),
             hosts: vec![SecretHost { pattern: HostPattern::parse("api.example").unwrap(), port: 443 }],
             swap: Location::defaults(),
+            shape: None,
         }])
         .unwrap();
         let placeholder = secrets.placeholders()[0].1.to_string();

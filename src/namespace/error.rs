@@ -165,6 +165,18 @@ pub enum NamespaceError {
     /// The working directory lies in a place the sandbox hides.
     #[error("the working directory {} is hidden in the sandbox: start from another", .0.display())]
     WorkingDirectory(PathBuf),
+    /// A secret's file lies where the command has to be.
+    #[error(
+        "the secret's file {} cannot be hidden from the command, which needs the rest of {}: put it into a directory \
+         of its own",
+        .file.display(), .directory.display()
+    )]
+    Private {
+        /// The file.
+        file: PathBuf,
+        /// Its directory.
+        directory: PathBuf,
+    },
     /// A step of the confinement failed.
     #[error("the command cannot be confined: {step}: {errno}")]
     Confine {
@@ -217,6 +229,7 @@ impl NamespaceError {
             | Self::NoResolverFile
             | Self::Mount { .. }
             | Self::WorkingDirectory(_)
+            | Self::Private { .. }
             | Self::Confine { .. }
             | Self::System { .. }
             | Self::Lost => 125,

@@ -49,6 +49,9 @@ pub struct Spec {
     pub bundle: String,
     /// Our own files and directories that the command must not see; each must exist.
     pub hidden: Vec<PathBuf>,
+    /// Files that the command must never see, also where another file takes the place of one; each must exist. Their
+    /// whole directories are hidden.
+    pub private: Vec<PathBuf>,
     /// Our own files that the command may read and not change; each must exist.
     pub read_only: Vec<PathBuf>,
 }

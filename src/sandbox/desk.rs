@@ -1,6 +1,6 @@
 //! Where a sandbox answers what comes over its control socket.
 //!
-//! It asks the sandbox as any other handle does, by commands, and holds nothing that is secret. Invariant: it keeps no
+//! It asks the sandbox as any other handle does, by commands, and keeps nothing that is secret. Invariant: it keeps no
 //! sandbox alive whose owner has let it go.
 
 use std::rc::Rc;
@@ -9,9 +9,11 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::keeper::Keeping;
 use super::{Command, GuestEnv};
-use crate::control::{self, Answer, Endpoint, Request, SandboxName, Status};
+use crate::control::{self, Answer, Endpoint, NewValue, Request, SandboxName, Status};
 use crate::limits::Limits;
+use crate::secret::Rotation;
 
 /// A control socket, and what is known without asking.
 pub(super) struct Desk {
@@ -39,22 +41,38 @@ impl Desk {
     }
 
     /// Answers until it is dropped.
-    pub(super) async fn serve(self, limits: Arc<Limits>) {
+    pub(super) async fn serve(self, limits: Arc<Limits>, keeping: Keeping) {
         let (knowledge, started) = (Rc::new(self.knowledge), Instant::now());
-        let answer = async move |request| knowledge.answer(request, started).await;
+        let answer = async move |request| match request {
+            Request::Status => knowledge.status(started).await,
+            Request::Env => Answer::Env(knowledge.variables.clone()),
+            Request::Ca => Answer::Ca(knowledge.ca_pem.clone()),
+            Request::Secrets => Answer::Secrets(keeping.list()),
+            Request::Rotate { secret, value } => rotate(&keeping, &secret, value).await,
+            Request::Revoke { secret } => match keeping.revoke(&secret) {
+                Ok(()) => Answer::Revoked,
+                Err(error) => Answer::Refused(error.to_string()),
+            },
+        };
         control::serve(self.endpoint, limits, answer).await;
     }
 }
 
-impl Knowledge {
-    async fn answer(&self, request: Request, started: Instant) -> Answer {
-        match request {
-            Request::Status => self.status(started).await,
-            Request::Env => Answer::Env(self.variables.clone()),
-            Request::Ca => Answer::Ca(self.ca_pem.clone()),
-        }
+/// Gives a secret the value that was sent, or else the one that its source has now.
+async fn rotate(keeping: &Keeping, secret: &str, value: Option<NewValue>) -> Answer {
+    let rotation = match value.map(NewValue::into_value) {
+        Some(Ok(value)) => keeping.rotate(secret, value).map_err(|error| error.to_string()),
+        Some(Err(error)) => Err(format!("the new value {error}")),
+        None => keeping.refresh(secret).await,
+    };
+    match rotation {
+        Ok(Rotation::Replaced) => Answer::Rotated(true),
+        Ok(Rotation::Same) => Answer::Rotated(false),
+        Err(why) => Answer::Refused(why),
     }
+}
 
+impl Knowledge {
     async fn status(&self, started: Instant) -> Answer {
         let ending = || Answer::Refused("it is ending".to_owned());
         let Some(commands) = self.commands.upgrade() else { return ending() };

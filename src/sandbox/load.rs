@@ -1,31 +1,68 @@
 //! From a configuration to what a sandbox runs on.
 
+use std::sync::Arc;
+use std::time::SystemTime;
+
 use crate::config::{Config, ConfigError, Place, Problem, SecretEntry};
+use crate::limits::Limits;
 use crate::policy::{AllowRule, Policy, overlap};
-use crate::secret::{Location, SecretHost, SecretSpec, Source};
+use crate::secret::{Loaded, Location, SecretHost, SecretSpec, Secrets, Source};
 
 use super::StartError;
+use super::keeper::Kept;
 
-/// The secrets of a configuration, with their values.
-pub(super) fn secrets(config: &Config) -> Result<Vec<SecretSpec>, StartError> {
-    config.require_variables(|name| std::env::var_os(name))?;
-    config.secrets.iter().map(secret).collect()
+/// A secret of a configuration, and where its values come from.
+struct Sourced {
+    spec: SecretSpec,
+    source: Source,
+    expires: Option<SystemTime>,
 }
 
-fn secret(entry: &SecretEntry) -> Result<SecretSpec, StartError> {
+/// The secrets of a configuration and those that the embedder added, and what is to be kept of the former. Commands
+/// run, one after another.
+pub(super) fn secrets(
+    config: &Config,
+    own: Vec<SecretSpec>,
+    limits: &Limits,
+) -> Result<(Arc<Secrets>, Vec<Kept>), StartError> {
+    config.require_variables(|name| std::env::var_os(name))?;
+    refuse_passed_through(config, &own)?;
+    let sourced = config.secrets.iter().map(|entry| secret(entry, limits));
+    let sourced = sourced.collect::<Result<Vec<_>, _>>()?;
+    let (mut specs, mut kept) = (Vec::new(), Vec::new());
+    for Sourced { spec, source, expires } in sourced {
+        kept.push((Kept { name: spec.name.clone(), source }, expires));
+        specs.push(spec);
+    }
+    specs.extend(own);
+    let secrets = Secrets::within(specs, limits)?;
+    for (Kept { name, source }, expires) in &kept {
+        // An error would say that the secret is not there.
+        let _ = secrets.loaded_from(name, source.clone(), *expires);
+    }
+    Ok((secrets, kept.into_iter().map(|(kept, _)| kept).collect()))
+}
+
+fn secret(entry: &SecretEntry, limits: &Limits) -> Result<Sourced, StartError> {
     let place = |text: &String| {
         Location::parse(text).map_err(|cause| StartError::Location { name: entry.name.clone(), cause })
     };
-    Ok(SecretSpec {
+    let swap = entry.swap.iter().map(place).collect::<Result<_, _>>()?;
+    let loaded = entry.from.load(limits);
+    let Loaded { value, expires } =
+        loaded.map_err(|cause| StartError::Source { name: entry.name.clone(), cause })?;
+    let spec = SecretSpec {
         name: entry.name.clone(),
-        value: Source::parse(&entry.from)?.load()?,
+        value,
         hosts: entry
             .hosts
             .iter()
             .map(|(pattern, port)| SecretHost { pattern: pattern.clone(), port: *port })
             .collect(),
-        swap: entry.swap.iter().map(place).collect::<Result<_, _>>()?,
-    })
+        swap,
+        shape: entry.shape.clone(),
+    };
+    Ok(Sourced { spec, source: entry.from.clone(), expires })
 }
 
 /// The rules of a configuration, and the hosts of secrets that the embedder added.
@@ -44,7 +81,7 @@ pub(super) fn policy(config: &Config, secrets: &[SecretSpec]) -> Result<Policy, 
 /// A secret of a host that is never decrypted could never be injected.
 ///
 /// A configuration checks its own secrets; here are those that the embedder added too.
-pub(super) fn refuse_passed_through(config: &Config, secrets: &[SecretSpec]) -> Result<(), ConfigError> {
+fn refuse_passed_through(config: &Config, secrets: &[SecretSpec]) -> Result<(), ConfigError> {
     for pattern in &config.passthrough {
         let held = |secret: &&SecretSpec| secret.hosts.iter().any(|host| overlap(&host.pattern, pattern));
         if let Some(secret) = secrets.iter().find(held) {

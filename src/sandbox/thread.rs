@@ -12,6 +12,7 @@ use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
 use super::desk::Desk;
+use super::keeper::{Keeper, Kept};
 use super::{Command, Stats, Termination};
 use crate::audit::{Audit, Event};
 use crate::dns::{Gateways, Resolver, Setup};
@@ -28,6 +29,7 @@ pub(super) struct Parts {
     pub(super) limits: Arc<Limits>,
     pub(super) nameservers: Vec<SocketAddr>,
     pub(super) secrets: Arc<Secrets>,
+    pub(super) kept: Vec<Kept>,
     pub(super) policy: Arc<Policy>,
     pub(super) leaves: Leaves,
     pub(super) connector: Connector,
@@ -40,6 +42,8 @@ pub(super) struct Parts {
 /// How the thread is spoken to.
 pub(super) struct Inbox {
     pub(super) commands: mpsc::Receiver<Command>,
+    /// What handles did with secrets.
+    pub(super) notices: mpsc::Receiver<Event>,
     pub(super) desk: Option<Desk>,
 }
 
@@ -57,11 +61,12 @@ pub(super) fn run<L: Link + 'static>(mut parts: Parts, audit: Audit, link: L, in
 }
 
 async fn serve<L: Link + 'static>(mut parts: Parts, audit: Audit, link: L, inbox: Inbox) -> Termination {
-    let Inbox { mut commands, desk } = inbox;
+    let Inbox { mut commands, notices, desk } = inbox;
     let limits = Arc::clone(&parts.limits);
     let (driver, arrivals) = net::start(link, parts.addresses.clone());
     let (counters, guest) = (driver.counters(), driver.guest());
     let ports = std::mem::take(&mut parts.ports);
+    let kept = std::mem::take(&mut parts.kept);
     let context = match parts.into_context(Rc::new(audit)) {
         Ok(context) => Rc::new(context),
         Err(error) => return Termination::Failed(format!("no randomness: {error}")),
@@ -69,7 +74,11 @@ async fn serve<L: Link + 'static>(mut parts: Parts, audit: Audit, link: L, inbox
     let mut driver = tokio::task::spawn_local(driver);
     let published = tokio::task::spawn_local(proxy::serve_published(Rc::clone(&context), guest, ports));
     let flows = tokio::task::spawn_local(proxy::serve(Rc::clone(&context), arrivals));
-    let desk = desk.map(|desk| tokio::task::spawn_local(desk.serve(Arc::clone(&limits))));
+    let keeper = Keeper { secrets: Arc::clone(&context.secrets), audit: Rc::clone(&context.audit) };
+    let desk = match keeper.keep(kept, notices, &limits) {
+        Ok(keeping) => desk.map(|desk| tokio::task::spawn_local(desk.serve(Arc::clone(&limits), keeping))),
+        Err(error) => return Termination::Failed(format!("the secrets cannot be kept: {error}")),
+    };
     loop {
         tokio::select! {
             ended = &mut driver => return match ended {

@@ -12,11 +12,13 @@ use std::sync::Arc;
 use memchr::memmem;
 use zeroize::Zeroizing;
 
+use super::life::{Life, RotateError};
 use super::patterns::{Hit, Patterns};
 use super::placeholder::Placeholder;
 use super::replace::Replacements;
 use super::scrub::Scrubber;
-use super::spec::{Entry, SecretError, SecretSpec};
+use super::spec::{Entry, SecretError, SecretSpec, can_stand};
+use super::value::SecretValue;
 use crate::name::HostName;
 
 /// The secrets of one sandbox as of now.
@@ -52,7 +54,11 @@ impl Book {
                 return Err(SecretError::Duplicate { name: spec.name.clone() });
             }
         }
-        let entries = with_placeholders(specs)?;
+        Self::of(with_placeholders(specs)?)
+    }
+
+    /// A book of these secrets.
+    fn of(entries: Vec<Entry>) -> Result<Self, SecretError> {
         let forms = forms(&entries);
         let texts: Vec<_> = forms.iter().map(|form| form.text.as_slice()).collect();
         let tokens: Vec<_> = entries.iter().map(|entry| entry.placeholder.as_bytes()).collect();
@@ -64,6 +70,31 @@ impl Book {
             forms,
             entries,
         })
+    }
+
+    /// The next book: one secret of this one as `change` leaves it.
+    pub(super) fn with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&Entry) -> Result<Entry, RotateError>,
+    ) -> Result<Self, RotateError> {
+        let mut entries = self.entries.clone();
+        let entry = entries.iter_mut().find(|entry| entry.name == name).ok_or(RotateError::Unknown)?;
+        let changed = change(entry)?;
+        can_stand(&changed.name, &changed.value, &changed.swap)?;
+        *entry = changed;
+        let overlaps = |value: &SecretValue| {
+            self.entries.iter().any(|entry| overlap(entry.placeholder.as_bytes(), value.expose()))
+        };
+        if entry_of(&entries, name).is_some_and(|entry| overlaps(&entry.value)) {
+            return Err(RotateError::Clash { name: name.to_owned() });
+        }
+        Ok(Self::of(entries)?)
+    }
+
+    /// The secret of this name.
+    pub(super) fn entry(&self, name: &str) -> Option<&Entry> {
+        entry_of(&self.entries, name)
     }
 
     /// The value of an environment variable as the guest may see it; `None` where it holds no secret.
@@ -117,7 +148,7 @@ impl Book {
 fn with_placeholders(specs: Vec<SecretSpec>) -> Result<Vec<Entry>, SecretError> {
     let mut placeholders: Vec<Placeholder> = Vec::with_capacity(specs.len());
     for spec in &specs {
-        let drawn = Placeholder::for_value(&spec.value, |text| {
+        let drawn = Placeholder::for_value(&spec.value, spec.shape.as_ref(), |text| {
             let values = specs.iter().map(|spec| spec.value.expose());
             let tokens = placeholders.iter().map(Placeholder::as_bytes);
             values.chain(tokens).any(|other| overlap(text.as_bytes(), other))
@@ -126,10 +157,14 @@ fn with_placeholders(specs: Vec<SecretSpec>) -> Result<Vec<Entry>, SecretError> 
         placeholders.push(drawn.map_err(|cause| SecretError::Placeholder { name: name(), cause })?);
     }
     let joined = specs.into_iter().zip(placeholders).map(|(spec, placeholder)| {
-        let SecretSpec { name, value, hosts, swap } = spec;
-        Entry { name, value, placeholder, hosts, swap }
+        let SecretSpec { name, value, hosts, swap, shape: _ } = spec;
+        Entry { name, value: Arc::new(value), placeholder, hosts, swap, life: Life::begun() }
     });
     Ok(joined.collect())
+}
+
+fn entry_of<'a>(entries: &'a [Entry], name: &str) -> Option<&'a Entry> {
+    entries.iter().find(|entry| entry.name == name)
 }
 
 /// Whether one contains the other.

@@ -15,6 +15,7 @@ use super::book::Book;
 use super::patterns::Hit;
 use super::replace::substitute;
 use super::spec::Entry;
+use crate::name::HostName;
 use crate::tls::VerifiedPeer;
 
 /// Puts the secrets of now into a request to a verified upstream.
@@ -22,6 +23,8 @@ pub struct Injector {
     book: Arc<Book>,
     /// By index of the secret: whether it may go to the peer.
     allowed: Vec<bool>,
+    /// The peer, where a secret that may go to it was revoked or has expired.
+    refused_at: Option<(HostName, u16)>,
     /// Whether the peer's name may know any secret, at whatever port.
     host_of_secrets: bool,
 }
@@ -46,6 +49,20 @@ pub enum InjectError {
         /// The place.
         place: String,
     },
+    /// It was taken back.
+    #[error("secret {secret} was revoked; a new value brings it back: portcullis secrets rotate {secret}")]
+    Revoked {
+        /// The secret's name.
+        secret: String,
+    },
+    /// Its value is worth nothing any more.
+    #[error(
+        "the value of secret {secret} has expired and its source gives no other; see the log of portcullis, try again later"
+    )]
+    Expired {
+        /// The secret's name.
+        secret: String,
+    },
     /// The secret's colon would end the user name early (RFC 7617 §2).
     #[error("secret {secret} contains ':' and cannot be a user name in Basic credentials")]
     BasicUser {
@@ -56,10 +73,12 @@ pub enum InjectError {
 
 impl Injector {
     pub(super) fn new(book: Arc<Book>, peer: &VerifiedPeer) -> Self {
-        let may_go = |entry: &Entry| entry.may_go(peer.name(), peer.port());
-        let allowed = book.entries().iter().map(may_go).collect();
+        let may_go = |entry: &&Entry| entry.may_go(peer.name(), peer.port());
+        let allowed = book.entries().iter().map(|entry| may_go(&entry) && entry.life.is_live()).collect();
+        let has_refusals = book.entries().iter().filter(may_go).any(|entry| !entry.life.is_live());
         let host_of_secrets = book.may_be_known_at(peer.name());
-        Self { book, allowed, host_of_secrets }
+        let refused_at = has_refusals.then(|| (peer.name().clone(), peer.port()));
+        Self { book, allowed, refused_at, host_of_secrets }
     }
 
     /// Whether any secret may go to this peer.
@@ -75,6 +94,7 @@ impl Injector {
     /// the request is as it was.
     pub fn inject(&self, parts: &mut Parts) -> Result<Vec<Injection>, InjectError> {
         let mut injections = Vec::new();
+        self.refuse(parts)?;
         if self.may_inject() {
             let swap = |(name, value)| self.swap(name, value, &mut injections);
             let swapped = parts.headers.iter().map(swap).collect::<Result<Vec<_>, _>>()?;
@@ -92,6 +112,23 @@ impl Injector {
             parts.headers.remove(IF_RANGE);
         }
         Ok(injections)
+    }
+
+    /// Refuses a request that would carry a secret that was revoked or has expired.
+    fn refuse(&self, parts: &Parts) -> Result<(), InjectError> {
+        let Some((host, port)) = &self.refused_at else { return Ok(()) };
+        for (name, value) in &parts.headers {
+            let text = value.as_bytes();
+            let basic = Some(text).filter(|_| name == AUTHORIZATION).and_then(Basic::parse);
+            let in_field = self.book.find(text).filter(|(_, entry)| entry.swaps_in_field(name));
+            let credentials = basic.as_ref().map(Basic::credentials).unwrap_or_default();
+            let in_basic = self.book.find(credentials).filter(|(_, entry)| entry.swaps_in_basic());
+            let mut owned = in_field.chain(in_basic).filter(|(_, entry)| entry.may_go(host, *port));
+            if let Some(refusal) = owned.find_map(|(_, entry)| entry.refusal()) {
+                return Err(refusal);
+            }
+        }
+        Ok(())
     }
 
     /// One field's value with its secrets; `None` where there is none to write.

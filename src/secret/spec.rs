@@ -4,12 +4,15 @@
 //! injected, at least one host, and no host that is any host.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use super::life::Life;
 use super::location::Location;
 use super::patterns::PatternError;
 use super::placeholder::{Placeholder, PlaceholderError};
+use super::shape::Shape;
 use super::source::is_variable;
 use super::value::SecretValue;
 use crate::name::{HostName, HostPattern};
@@ -69,6 +72,8 @@ pub struct SecretSpec {
     pub hosts: Vec<SecretHost>,
     /// Where in a request; at least one. [`Location::defaults`] where nothing else is said.
     pub swap: Vec<Location>,
+    /// What its placeholder looks like; that of its kind where nothing is said.
+    pub shape: Option<Shape>,
 }
 
 impl SecretSpec {
@@ -82,7 +87,7 @@ impl SecretSpec {
             })
         };
         let hosts = hosts.iter().map(host).collect::<Result<_, _>>()?;
-        Ok(Self { name: name.to_owned(), value, hosts, swap: Location::defaults() })
+        Ok(Self { name: name.to_owned(), value, hosts, swap: Location::defaults(), shape: None })
     }
 
     /// What can be judged of a secret alone.
@@ -100,12 +105,17 @@ impl SecretSpec {
         if let Some(host) = self.hosts.iter().find(|host| is_too_wide(&host.pattern)) {
             return Err(SecretError::HostTooWide { name: name(), host: host.pattern.to_string() });
         }
-        let for_fields = self.swap.iter().any(|location| !location.admits_basic());
-        if for_fields && HeaderValue::from_bytes(self.value.expose()).is_err() {
-            return Err(SecretError::FieldValue { name: name() });
-        }
-        Ok(())
+        can_stand(&self.name, &self.value, &self.swap)
     }
+}
+
+/// Makes sure that a value can stand in each of these places.
+pub(super) fn can_stand(name: &str, value: &SecretValue, swap: &[Location]) -> Result<(), SecretError> {
+    let for_fields = swap.iter().any(|location| !location.admits_basic());
+    if for_fields && HeaderValue::from_bytes(value.expose()).is_err() {
+        return Err(SecretError::FieldValue { name: name.to_owned() });
+    }
+    Ok(())
 }
 
 /// `*.com` is half the internet.
@@ -117,12 +127,14 @@ fn is_too_wide(pattern: &HostPattern) -> bool {
 }
 
 /// One secret of a sandbox, with its placeholder.
+#[derive(Clone)]
 pub(super) struct Entry {
     pub(super) name: String,
-    pub(super) value: SecretValue,
+    pub(super) value: Arc<SecretValue>,
     pub(super) placeholder: Placeholder,
     pub(super) hosts: Vec<SecretHost>,
     pub(super) swap: Vec<Location>,
+    pub(super) life: Life,
 }
 
 impl Entry {
@@ -150,7 +162,9 @@ impl Entry {
     ///
     /// Encoded forms of fixed text join this list; [`super::replace`] takes any number of them.
     pub(super) fn forms(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        [(self.value.expose(), self.placeholder.as_bytes())].into_iter()
+        let retired = self.life.retired.iter().map(|old| &old.value);
+        let values = [&self.value].into_iter().chain(retired);
+        values.map(|value| (value.expose(), self.placeholder.as_bytes()))
     }
 }
 

@@ -4,14 +4,18 @@
 //! any connection, and never by half a request. Invariant: a placeholder stands for the same secret for as long
 //! as the sandbox lives.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use super::book::Book;
 use super::detect::Misplaced;
 use super::inject::Injector;
+use super::life::{Hand, Loaded, RotateError, Rotation, SecretState, SecretStatus};
 use super::placeholder::Placeholder;
 use super::scrub::Scrubber;
-use super::spec::{SecretError, SecretSpec};
+use super::source::Source;
+use super::spec::{Entry, SecretError, SecretSpec};
+use crate::limits::Limits;
 use crate::name::{HostName, Origin};
 use crate::tls::VerifiedPeer;
 
@@ -21,13 +25,114 @@ use crate::tls::VerifiedPeer;
 pub struct Secrets {
     /// Held for as long as it takes to clone or replace the pointer.
     book: RwLock<Arc<Book>>,
+    /// Held while the next book is made, which takes longer.
+    changing: Mutex<()>,
+    /// Values that a secret had and that are scrubbed still, each secret.
+    retired_values: usize,
 }
 
 impl Secrets {
     /// Takes the secrets of a sandbox and draws a fresh placeholder for each.
     pub fn new(specs: Vec<SecretSpec>) -> Result<Arc<Self>, SecretError> {
-        let book = Arc::new(Book::new(specs)?);
-        Ok(Arc::new(Self { book: RwLock::new(book) }))
+        Self::within(specs, &Limits::default())
+    }
+
+    /// The same with other bounds.
+    pub fn within(specs: Vec<SecretSpec>, limits: &Limits) -> Result<Arc<Self>, SecretError> {
+        let book = RwLock::new(Arc::new(Book::new(specs)?));
+        Ok(Arc::new(Self { book, changing: Mutex::default(), retired_values: limits.retired_values }))
+    }
+
+    /// Says where a secret's value was loaded from, and until when it is good.
+    pub fn loaded_from(
+        &self,
+        name: &str,
+        source: Source,
+        expires: Option<SystemTime>,
+    ) -> Result<(), RotateError> {
+        self.change(name, |entry| {
+            let mut entry = entry.clone();
+            entry.life.source = Some(source);
+            entry.life.expires = expires;
+            Ok(entry)
+        })
+    }
+
+    /// Gives a secret another value, which every request from now on carries; the one it had stays scrubbed, and its
+    /// placeholder stands for the new one whatever its length.
+    pub fn rotate(
+        &self,
+        name: &str,
+        new: impl Into<Loaded>,
+        hand: Hand,
+        now: SystemTime,
+    ) -> Result<Rotation, RotateError> {
+        let new = new.into();
+        let mut outcome = Rotation::Same;
+        self.change(name, |entry| {
+            let (entry, rotation) = entry.with_value(new, hand, (now, self.retired_values))?;
+            outcome = rotation;
+            Ok(entry)
+        })?;
+        Ok(outcome)
+    }
+
+    /// Takes a secret back: from now on a request that would carry it is refused. Its values stay scrubbed.
+    pub fn revoke(&self, name: &str) -> Result<(), RotateError> {
+        self.change(name, |entry| {
+            let mut entry = entry.clone();
+            entry.life.state = SecretState::Revoked;
+            Ok(entry)
+        })
+    }
+
+    /// Takes note that it is `now`: a live value that was good until then is injected no more. Whether it was such.
+    pub fn expire(&self, name: &str, now: SystemTime) -> bool {
+        let is_over =
+            |entry: &Entry| entry.life.is_live() && entry.life.expires.is_some_and(|expires| expires <= now);
+        let mut expired = false;
+        let changed = self.change(name, |entry| {
+            expired = is_over(entry);
+            let mut entry = entry.clone();
+            if expired {
+                entry.life.state = SecretState::Expired;
+            }
+            Ok(entry)
+        });
+        changed.is_ok() && expired
+    }
+
+    /// What can be told of each secret, in the order configured; never a value.
+    #[must_use]
+    pub fn list(&self) -> Vec<SecretStatus> {
+        self.book().entries().iter().map(Entry::status).collect()
+    }
+
+    /// What can be told of one.
+    #[must_use]
+    pub fn status(&self, name: &str) -> Option<SecretStatus> {
+        self.book().entry(name).map(Entry::status)
+    }
+
+    /// Whether no value can be swapped out.
+    #[must_use]
+    pub fn are_locked(&self) -> bool {
+        self.book().entries().iter().all(|entry| entry.value.is_locked())
+    }
+
+    fn change(
+        &self,
+        name: &str,
+        change: impl FnOnce(&Entry) -> Result<Entry, RotateError>,
+    ) -> Result<(), RotateError> {
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = Arc::new(self.book().with(name, change)?);
+        let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
+        let last = std::mem::replace(&mut *book, next);
+        // It may be the last to hold the values, which take their time to wipe.
+        drop(book);
+        drop(last);
+        Ok(())
     }
 
     /// Each secret's name and placeholder, in the order configured.

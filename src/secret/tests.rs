@@ -35,7 +35,7 @@ fn spec(name: &str, value: &str, hosts: &[&str]) -> SecretSpec {
     };
     let value = SecretValue::new(value.as_bytes().to_vec()).unwrap();
     let hosts = hosts.iter().map(host).collect();
-    SecretSpec { name: name.into(), value, hosts, swap: Location::defaults() }
+    SecretSpec { name: name.into(), value, hosts, swap: Location::defaults(), shape: None }
 }
 
 fn swapped(mut spec: SecretSpec, swap: &[&str]) -> SecretSpec {

@@ -5,16 +5,25 @@
 
 use zeroize::Zeroizing;
 
+use crate::sys::Pages;
+
 /// Shortest secret, in bytes: a shorter one would be found by chance in text that does not hold it.
 const SHORTEST: usize = 8;
 /// Longest secret, in bytes: it must fit into a header field, and scrubbing holds back as much as a part of it.
-const LONGEST: usize = 16 << 10;
+pub(super) const LONGEST: usize = 16 << 10;
 
-/// A secret: 8 bytes to 16 KiB, no CR, LF or NUL; wiped on drop.
+/// A secret: 8 bytes to 16 KiB, no CR, LF or NUL; wiped on drop, in memory that is neither dumped nor, where the
+/// system permits it, swapped out.
 ///
 /// It has no `Debug`, `Display`, `Clone`, `PartialEq` and no serialization, so that it cannot slip into a
 /// log, an error or a comparison that stops at the first difference.
-pub struct SecretValue(Zeroizing<Vec<u8>>);
+pub struct SecretValue(Kept);
+
+enum Kept {
+    Pages(Pages),
+    /// Where the system gives no pages for it alone.
+    Heap(Zeroizing<Vec<u8>>),
+}
 
 impl SecretValue {
     /// Takes the bytes; they are wiped also when they are refused.
@@ -29,13 +38,25 @@ impl SecretValue {
         if bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return Err(ValueError::ControlCharacter);
         }
-        Ok(Self(bytes))
+        Ok(Self(Pages::holding(&bytes).map_or(Kept::Heap(bytes), Kept::Pages)))
     }
 
     /// The bytes, for the few who write or search them.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Kept::Pages(pages) => pages.bytes(),
+            Kept::Heap(bytes) => bytes,
+        }
+    }
+
+    /// Whether it cannot be swapped out.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        match &self.0 {
+            Kept::Pages(pages) => pages.is_locked(),
+            Kept::Heap(_) => false,
+        }
     }
 }
 

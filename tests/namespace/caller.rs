@@ -29,7 +29,7 @@ const STAGE: &str = "\
 /// For [`with_stage`]: an `/etc` that can be changed.
 pub(crate) const OWN_ETC: &str = "mkdir /mnt/etc; cp /etc/passwd /etc/group /etc/ld.so.* /mnt/etc 2>/dev/null || true; \
     mount --bind /mnt/etc /etc";
-const STAGED_SELF: &str = "/mnt/self";
+pub(crate) const STAGED_SELF: &str = "/mnt/self";
 const PLAIN_USER: &str = "65534";
 
 /// Who starts the sandbox.

@@ -127,6 +127,7 @@ fn a_process_with_threads_is_refused(_: &Caller) {
         ca_pem: String::new(),
         bundle: String::new(),
         hidden: Vec::new(),
+        private: Vec::new(),
         read_only: Vec::new(),
     };
     assert_eq!(namespace::spawn(&spec).unwrap_err(), NamespaceError::Threads);

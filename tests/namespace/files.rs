@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use crate::Case;
-use crate::caller::{Caller, Texts, run, with_stage};
+use crate::caller::{Caller, STAGED_SELF, Texts, run, with_stage};
 use crate::spawner;
 
 pub(crate) const CASES: &[Case] = &[
@@ -19,6 +19,8 @@ pub(crate) const CASES: &[Case] = &[
     ("our_own_files_cannot_be_written", our_own_files_cannot_be_written),
     ("a_hidden_file_is_empty_and_stays_so", a_hidden_file_is_empty_and_stays_so),
     ("a_hidden_directory_is_empty", a_hidden_directory_is_empty),
+    ("a_private_file_is_never_seen_also_when_another_takes_its_place", a_private_file_is_never_seen),
+    ("a_private_file_where_the_command_has_to_be_starts_nothing", a_private_file_in_a_shared_place),
     ("a_read_only_file_is_read_and_not_written", a_read_only_file_is_read_and_not_written),
     ("nothing_is_left_on_the_host", nothing_is_left_on_the_host),
     ("files_of_the_host_are_as_they_were", files_of_the_host_are_as_they_were),
@@ -142,6 +144,35 @@ fn a_hidden_directory_is_empty(caller: &Caller) {
     ]);
     with_stage(&mut parent, "mkdir -m 777 /tmp/control; chmod 777 /tmp/control; echo s >/tmp/control/socket");
     assert_eq!(run(parent.env(spawner::HIDDEN, "/tmp/control"), b"").succeeded(), "unwritten\n");
+}
+
+fn a_private_file_is_never_seen(caller: &Caller) {
+    // The parent's side replaces the file while the command waits, as a rotation does.
+    let inside = "cat /tmp/k/keys/token /tmp/link /tmp/k/there/token /tmp/k/keys/next; echo seen; read -r line; \
+        cat /tmp/k/keys/token /tmp/link /tmp/k/there/token; ls -A /tmp/k/keys /tmp/k/there; echo end";
+    let host = format!(
+        "mkfifo /tmp/in /tmp/out; {{ {STAGED_SELF} --as-parent sh -c '{inside}' </tmp/in >/tmp/out; }} & \
+         exec 3>/tmp/in 4</tmp/out; read -r line <&4; echo \"$line\"; \
+         echo secret >/tmp/k/keys/next; mv /tmp/k/keys/next /tmp/k/keys/token; echo secret >/tmp/k/there/token; \
+         echo go >&3; cat <&4; cat /tmp/k/keys/token"
+    );
+    let stage = "mkdir -p /tmp/k/keys /tmp/k/there; echo secret >/tmp/k/there/token; ln -s ../there/token /tmp/k/keys/token; \
+        ln -s k/keys/token /tmp/link; chmod -R 777 /tmp/k";
+    let mut staged = caller.staged(&["sh", "-c", &format!("{{ {host}; }} 2>/dev/null")]);
+    with_stage(&mut staged, stage);
+    let printed = run(staged.env(spawner::PRIVATE, "/tmp/k/keys/token"), b"").succeeded();
+    assert_eq!(printed, "seen\n/tmp/k/keys:\n\n/tmp/k/there:\nend\nsecret\n");
+}
+
+fn a_private_file_in_a_shared_place(caller: &Caller) {
+    for (file, directory) in [("/tmp/token", "/tmp"), ("/tmp/home/token", "/tmp/home")] {
+        let mut parent = caller.parent(&["cat", file]);
+        with_stage(&mut parent, &format!("mkdir -m 777 /tmp/home; echo secret >{file}; chmod 666 {file}"));
+        let output = run(parent.env(spawner::PRIVATE, file), b"");
+        assert_eq!((output.status.code(), output.out().as_str()), (Some(125), ""));
+        let says = format!("{file} cannot be hidden from the command, which needs the rest of {directory}: ");
+        assert!(output.err().contains(&says), "{}", output.err());
+    }
 }
 
 fn a_read_only_file_is_read_and_not_written(caller: &Caller) {

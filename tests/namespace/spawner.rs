@@ -11,6 +11,8 @@ use portcullis::namespace::{self, Addresses, Assignment, NamespaceError, Spec, e
 pub(crate) const ARGUMENT: &str = "--as-parent";
 /// Variable with a file to hide.
 pub(crate) const HIDDEN: &str = "TEST_HIDDEN";
+/// Variable with a file never to be seen.
+pub(crate) const PRIVATE: &str = "TEST_PRIVATE";
 /// Variable with a file to make read-only.
 pub(crate) const READ_ONLY: &str = "TEST_READ_ONLY";
 /// Variable of the parent whose value the command must not see.
@@ -66,6 +68,7 @@ fn spec(command: Vec<OsString>) -> Spec {
         ca_pem: CA.to_owned(),
         bundle: BUNDLE.to_owned(),
         hidden: path(HIDDEN),
+        private: path(PRIVATE),
         read_only: path(READ_ONLY),
     }
 }

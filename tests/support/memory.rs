@@ -183,6 +183,7 @@ fn secret(name: &str, value: &str, host: &str, swap: Vec<Location>) -> SecretSpe
         value: SecretValue::new(value.into()).unwrap(),
         hosts: vec![SecretHost { pattern: HostPattern::parse(host).unwrap(), port: 443 }],
         swap,
+        shape: None,
     }
 }
 

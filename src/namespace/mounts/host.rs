@@ -5,7 +5,7 @@
 
 use std::env;
 use std::fs;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::namespace::error::NamespaceError;
@@ -45,14 +45,17 @@ impl Host {
             env::current_dir().map_err(NamespaceError::system("the working directory"))?;
         let home = env::var_os("HOME").map(PathBuf::from);
         let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let keep: Vec<PathBuf> = [Some(working_directory.clone()), home].into_iter().flatten().collect();
+        let mut hidden = coverable(&spec.hidden)?;
+        hidden.extend(private_directories(&spec.private, &keep)?);
         Ok(Self {
-            keep: [Some(working_directory.clone()), home].into_iter().flatten().collect(),
+            keep,
             working_directory,
             run_links: links_in(Path::new("/run")),
             runtime_directory: runtime.and_then(|directory| directory.canonicalize().ok()),
             resolver_file: follow(Path::new("/etc/resolv.conf")),
             bundles: trust::system_bundles(),
-            hidden: coverable(&spec.hidden)?,
+            hidden,
             read_only: coverable(&spec.read_only)?,
             sockets: host_sockets()?,
         })
@@ -104,6 +107,44 @@ fn coverable(paths: &[PathBuf]) -> Result<Vec<PathBuf>, NamespaceError> {
     Ok(places)
 }
 
+/// The directories to hide so that nobody inside ever sees one of these files.
+///
+/// A mount over the file itself would not last: the kernel takes it away when the host renames another file to that
+/// name, which is how a secret is replaced. It stays on a directory whatever happens in it.
+fn private_directories(files: &[PathBuf], keep: &[PathBuf]) -> Result<Vec<PathBuf>, NamespaceError> {
+    let mut directories = Vec::new();
+    for file in files {
+        let failed = || NamespaceError::mount::<std::io::Error>(file);
+        // Where the name is, and where a link leads to.
+        let named = file.parent().unwrap_or(Path::new("/")).canonicalize().map_err(failed())?;
+        let place = file.canonicalize().map_err(failed())?;
+        for directory in [Some(named.as_path()), place.parent()].into_iter().flatten() {
+            if !can_be_hidden(directory, keep) {
+                let (file, directory) = (file.clone(), directory.to_owned());
+                return Err(NamespaceError::Private { file, directory });
+            }
+            directories.push(directory.to_owned());
+        }
+    }
+    directories.sort();
+    directories.dedup();
+    Ok(directories)
+}
+
+/// Whether a command could do without this directory: not one of the system's, nor one that is open to all, nor where
+/// the command is at home.
+fn can_be_hidden(directory: &Path, keep: &[PathBuf]) -> bool {
+    const STICKY: u32 = 0o1000;
+    /// The root is one of them.
+    const LEAST_COMPONENTS: usize = 3;
+    let is_shared = fs::metadata(directory).is_ok_and(|data| data.permissions().mode() & STICKY != 0);
+    let resolved = keep.iter().map(|place| place.canonicalize().unwrap_or_else(|_| place.clone()));
+    let mut kept = keep.iter().cloned().chain(resolved);
+    directory.components().count() >= LEAST_COMPONENTS
+        && !is_shared
+        && !kept.any(|place| place.starts_with(directory))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +153,19 @@ mod tests {
     fn a_missing_file_of_ours_is_an_error() {
         let error = coverable(&[PathBuf::from("/nonexistent/audit.jsonl")]).unwrap_err();
         assert!(matches!(error, NamespaceError::Mount { .. }), "{error}");
+    }
+
+    #[test]
+    fn only_a_directory_of_its_own_is_hidden_for_a_file() {
+        let keep = ["/home/user/project/src", "/home/user"].map(PathBuf::from);
+        for directory in ["/home/user/keys", "/home/user/project/keys", "/etc/keys", "/home/users"] {
+            assert!(can_be_hidden(Path::new(directory), &keep), "{directory}");
+        }
+        for directory in ["/", "/etc", "/home", "/home/user", "/home/user/project", "/home/user/project/src"]
+        {
+            assert!(!can_be_hidden(Path::new(directory), &keep), "{directory}");
+        }
+        assert!(!can_be_hidden(&std::env::temp_dir(), &keep));
     }
 
     #[test]
