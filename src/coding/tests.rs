@@ -165,10 +165,14 @@ fn a_bomb_ends_soon_after_its_budget() {
     for coding in ALL {
         let mut encoder = Encoder::new(coding);
         let mut coded = Vec::new();
-        for _ in 0..1_024 {
+        for _ in 0..64 {
             coded.extend(encoder.push(Bytes::from_static(&ZEROS)).unwrap());
         }
         coded.extend(encoder.finish().unwrap());
+        if matches!(coding, Coding::Gzip | Coding::Zstd) {
+            // A gibi of zeros, member after member.
+            coded = coded.repeat(16);
+        }
         let mut decoder = Decoder::new(coding, &limits);
         let mut given = decoder.push(Bytes::from(coded.clone())).unwrap().len();
         let fault = loop {
@@ -181,7 +185,7 @@ fn a_bomb_ends_soon_after_its_budget() {
         assert_eq!(fault, CodingError::Bomb);
         let budget = (coded.len() * 100).max(1 << 20);
         assert!(given <= budget, "{coding:?} gave {given} of {}", coded.len());
-        assert!(budget < 1 << 30);
+        assert!(budget < 64 << 20);
     }
 }
 
