@@ -9,7 +9,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, IF_NONE_MATCH};
 use http::{Request, Response, StatusCode, request, response};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::{http1, http2};
@@ -216,6 +216,7 @@ impl Exchanges {
     ) -> Result<Response<GuestBody>, Ending> {
         let Prepared { parts, sender, handshake, scrubber, carried } = prepared;
         let method = parts.method.clone();
+        let none_match = parts.headers.get(IF_NONE_MATCH).cloned();
         let request = Request::from_parts(parts, RequestBody::new(body, Rc::clone(progress)));
         let (parts, body) = self.send(sender, request, progress).await?.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -223,11 +224,11 @@ impl Exchanges {
             return self.switch_protocols(handshake, parts, scrubber);
         }
         self.switch.forget();
-        let answer = Answer { parts, body, method, progress: Rc::clone(progress) };
+        let answer = Answer { parts, body, method, none_match, progress: Rc::clone(progress) };
         match scrubber {
             None => Ok(answer.pass()),
             Some(scrubber) => {
-                Ok(answer.scrub(scrubber, carried, &self.mirror.limits).map_err(Ending::Failed)?)
+                Ok(answer.scrub(scrubber, carried, &self.mirror.limits).await.map_err(Ending::Failed)?)
             }
         }
     }

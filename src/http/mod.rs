@@ -16,6 +16,7 @@ mod h1;
 mod h2;
 mod held;
 mod hold;
+mod identity;
 mod linger;
 #[cfg(test)]
 mod tests;
