@@ -143,6 +143,12 @@ pub struct Limits {
     pub scrub_silence: Duration where NONE..,
     /// Octets of a secret's beginning that a silence may let go; the rest of the secret is scrubbed all the same.
     pub released_octets: usize where 0..=3,
+    /// Octets of a WebSocket frame that are kept until all of it is there, where a change may make it longer or
+    /// shorter; of a longer one each piece goes on as a fragment.
+    pub websocket_frame: usize where 0..=16 << 20,
+    /// How long both ends of a WebSocket that broke the protocol, or has a secret that cannot be recorded, are
+    /// given to hear why it is closed.
+    pub websocket_close: Duration,
     /// Octets of a guest's own text quoted in a refusal or an event.
     pub quoted_text: usize where ..=65_536,
 
@@ -279,6 +285,8 @@ impl Default for Limits {
             h2_error_resets: 128,
             scrub_silence: Duration::from_millis(15),
             released_octets: 3,
+            websocket_frame: 64 << 10,
+            websocket_close: Duration::from_secs(2),
             quoted_text: 256,
 
             dns_bindings: 16_384,

@@ -23,6 +23,7 @@ mod spec;
 mod store;
 #[cfg(test)]
 mod tests;
+mod text;
 mod value;
 
 pub use detect::Misplaced;
@@ -34,5 +35,6 @@ pub use replace::{Replacements, Replacer};
 pub use scrub::{Carried, ScrubStream, Scrubber, Uninspectable};
 pub use source::{Source, SourceError};
 pub use spec::{SecretError, SecretHost, SecretHostError, SecretSpec};
-pub use store::Secrets;
+pub use store::{Moment, Secrets};
+pub use text::{TextSecrets, TextStream};
 pub use value::{SecretValue, ValueError};

@@ -4,7 +4,7 @@
 //! any connection, and never by half a request. Invariant: a placeholder stands for the same secret for as long
 //! as the sandbox lives.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use super::book::Book;
 use super::detect::Misplaced;
@@ -21,6 +21,15 @@ use crate::tls::VerifiedPeer;
 pub struct Secrets {
     /// Held for as long as it takes to clone or replace the pointer.
     book: RwLock<Arc<Book>>,
+}
+
+/// One state of the secrets of a sandbox; it keeps none of them.
+pub struct Moment(Weak<Book>);
+
+impl PartialEq for Moment {
+    fn eq(&self, other: &Self) -> bool {
+        Weak::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Secrets {
@@ -77,6 +86,12 @@ impl Secrets {
         verified: Option<&VerifiedPeer>,
     ) -> Option<Misplaced> {
         self.book().misplaced(origin, parts, verified)
+    }
+
+    /// Which secrets these are: another moment after each change, for what outlives a request.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment(Arc::downgrade(&self.book()))
     }
 
     fn book(&self) -> Arc<Book> {
