@@ -150,6 +150,44 @@ fn a_websocket_is_relayed_and_scrubbed() {
 }
 
 #[test]
+fn a_bot_authenticates_by_a_text_message() {
+    const NODE: &str = "node --experimental-websocket";
+    let node = (format!("{NODE} -e 'new WebSocket(\"wss://[::1]:1\").onerror = () => 0'"), NODE, "bot.mjs");
+    let python = ("python3 -c 'import websockets'".to_owned(), "python3", "bot.py");
+    for (probe, program, script) in [node, python] {
+        if !namespaces() || !client(&probe) {
+            continue;
+        }
+        let upstream = upstream();
+        // One secret is as long as its placeholder, the other shorter and not to be put into JSON as it is.
+        for secret in [None, Some("s3cr\"et\\é")] {
+            let mut sandboxed = Sandboxed::bare();
+            if let Some(secret) = secret {
+                sandboxed = sandboxed.env("TOKEN", secret);
+                sandboxed.secret = secret.to_owned();
+            }
+            let (config, scripts) =
+                (sandboxed.dir().join("bot.toml"), concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support"));
+            std::fs::write(&config, format!("[secrets.TOKEN]\nhosts = ['{HOST}']\nswap = ['websocket']\n"))
+                .unwrap();
+            std::fs::copy(format!("{scripts}/{script}"), sandboxed.dir().join(script)).unwrap();
+            let value = sandboxed.secret.clone();
+            let ran = sandboxed
+                .flag("--config", config.to_str().unwrap())
+                .flag("--connect-to", &format!("{HOST}:443:{}", upstream.addr))
+                .flag("--upstream-ca", concat!(env!("CARGO_MANIFEST_DIR"), "/certs/ca.pem"))
+                .sh(&format!("{program} {script} {HOST}"));
+            assert_eq!(ran.ok(), format!("{} true\n1000 bye true\n", support::websocket::sha256(&value)));
+            let injection = &ran.records("injection")[0];
+            assert_eq!(
+                (injection["secret"].as_str(), injection["place"].as_str()),
+                (Some("TOKEN"), Some("websocket"))
+            );
+        }
+    }
+}
+
+#[test]
 fn a_gigabyte_down_and_a_quarter_up_at_once_are_the_same_bytes() {
     if !namespaces() || !client("curl --version") {
         return;
