@@ -155,6 +155,20 @@ fn a_switch_that_was_not_asked_for_or_is_answered_wrongly_is_a_502() {
 }
 
 #[test]
+fn a_host_of_secrets_is_offered_no_extension_and_may_not_use_one() {
+    run(async {
+        let (mut guest, mut upstream, _serving) = connect_by(scrubbing(), 1 << 16);
+        let extension = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+        guest.write_all(ASKED.replace("\r\n\r\n", extension).as_bytes()).await.unwrap();
+        let head = all(&mut upstream).await.to_lowercase();
+        assert!(head.starts_with("get ") && !head.contains("extensions"), "{head}");
+        upstream.write_all(SWITCHED.replace("\r\n\r\n", extension).as_bytes()).await.unwrap();
+        let answer = all(&mut guest).await;
+        assert!(answer.starts_with("HTTP/1.1 502 ") && !answer.contains("deflate"), "{answer}");
+    });
+}
+
+#[test]
 fn an_upgrade_to_anything_else_is_served_as_plain_http() {
     let two = ASKED.replace("Upgrade: WebSocket", "Upgrade: websocket\r\nUpgrade: h2c");
     let post = ASKED.replace("GET", "POST");

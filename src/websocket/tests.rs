@@ -292,6 +292,17 @@ fn a_whole_frame_goes_on_as_one_whatever_its_chunks() {
 }
 
 #[test]
+fn every_frame_of_ours_has_a_mask_of_its_own() {
+    let octets = encoded(Speaker::Client, &(2, true, vec![0; 8])).repeat(20);
+    let (out, _) = passed(&mut Reframer::new(Speaker::Client, Change::Nothing, 0), &octets, &[]);
+    let mut keys: Vec<_> = out.chunks(octets.len() / 20).map(|frame| frame[2..6].to_vec()).collect();
+    keys.extend(octets.get(2..6).map(<[u8]>::to_vec));
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 21);
+}
+
+#[test]
 fn a_long_frame_streams_and_nothing_but_a_beginning_waits() {
     // Of 2^62 octets only the first ever come.
     let mut head = vec![0x82, 127];
