@@ -5,7 +5,8 @@
 //! have them; and a secret that comes back becomes a placeholder again.
 //!
 //! Start at [`sandbox::Sandbox`], the facade that `portcullis run` uses and nothing else. Below it, from the
-//! guest outwards: [`link`], [`net`], [`sniff`], [`policy`] with [`dns`], [`tls`], [`http`] with [`coding`], [`secret`].
+//! guest outwards: [`link`], [`net`], [`sniff`], [`policy`] with [`dns`], [`tls`], [`http`] with [`coding`],
+//! [`websocket`], [`secret`].
 
 pub mod audit;
 #[doc(hidden)]
@@ -28,6 +29,7 @@ pub mod secret;
 pub mod sniff;
 mod sys;
 pub mod tls;
+pub mod websocket;
 
 #[doc(hidden)]
 pub use sys::Allocator;

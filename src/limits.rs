@@ -174,6 +174,12 @@ pub struct Limits {
     /// Window of a zstd frame, octets, in powers of two: what RFC 9659 has every sender keep to. That of br is 16 MiB
     /// at most, of gzip and deflate 32 KiB, by their formats.
     pub decoded_window: usize where 1 << 10..=128 << 20,
+    /// Octets of a WebSocket frame that are kept until all of it is there, where a change may make it longer or
+    /// shorter; of a longer one each piece goes on as a fragment.
+    pub websocket_frame: usize where 0..=16 << 20,
+    /// How long both ends of a WebSocket that broke the protocol, or has a secret that cannot be recorded, are
+    /// given to hear why it is closed.
+    pub websocket_close: Duration,
     /// Octets of a guest's own text quoted in a refusal or an event.
     pub quoted_text: usize where ..=65_536,
 
@@ -324,6 +330,8 @@ impl Default for Limits {
             decoded_ratio: 200,
             decoded_floor: 4 << 20,
             decoded_window: 8 << 20,
+            websocket_frame: 64 << 10,
+            websocket_close: Duration::from_secs(2),
             quoted_text: 256,
 
             dns_bindings: 16_384,

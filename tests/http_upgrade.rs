@@ -96,32 +96,6 @@ fn an_agreed_upgrade_relays_both_ways_and_each_end_on_its_own() {
 }
 
 #[test]
-fn a_message_that_ends_as_a_secret_begins_comes_whole() {
-    run(async {
-        let (mut guest, mut upstream, _serving) = connect_by(scrubbing(), 1 << 16);
-        guest.write_all(ASKED.as_bytes()).await.unwrap();
-        all(&mut upstream).await;
-        upstream.write_all(SWITCHED.as_bytes()).await.unwrap();
-        all(&mut guest).await;
-        for message in ["seas", "se", "the same and more", "these"] {
-            upstream.write_all(message.as_bytes()).await.unwrap();
-            assert_eq!(all(&mut guest).await, message);
-        }
-        // More of a secret than a few octets waits for the rest, and a whole one never comes.
-        upstream.write_all(b"it is seven").await.unwrap();
-        assert_eq!(all(&mut guest).await, "it is ");
-        upstream.write_all(&SECRET.as_bytes()["seven".len()..]).await.unwrap();
-        let heard = all(&mut guest).await;
-        assert!(heard.len() == SECRET.len() && !heard.contains("seven"), "{heard}");
-        upstream.write_all(b"it is se").await.unwrap();
-        assert_eq!(all(&mut guest).await, "it is se");
-        upstream.write_all(&SECRET.as_bytes()["se".len()..]).await.unwrap();
-        let heard = all(&mut guest).await;
-        assert!(heard.len() == SECRET.len() - "se".len() && !heard.contains("ven"), "{heard}");
-    });
-}
-
-#[test]
 fn a_piece_of_a_body_that_ends_as_a_secret_begins_comes_whole() {
     for head in ["Transfer-Encoding: chunked\r\n\r\n3\r\n", "Content-Length: 9\r\n\r\n"] {
         run(async {
@@ -179,6 +153,20 @@ fn a_switch_that_was_not_asked_for_or_is_answered_wrongly_is_a_502() {
             serving.await.unwrap();
         });
     }
+}
+
+#[test]
+fn a_host_of_secrets_is_offered_no_extension_and_may_not_use_one() {
+    run(async {
+        let (mut guest, mut upstream, _serving) = connect_by(scrubbing(), 1 << 16);
+        let extension = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+        guest.write_all(ASKED.replace("\r\n\r\n", extension).as_bytes()).await.unwrap();
+        let head = all(&mut upstream).await.to_lowercase();
+        assert!(head.starts_with("get ") && !head.contains("extensions"), "{head}");
+        upstream.write_all(SWITCHED.replace("\r\n\r\n", extension).as_bytes()).await.unwrap();
+        let answer = all(&mut guest).await;
+        assert!(answer.starts_with("HTTP/1.1 502 ") && !answer.contains("deflate"), "{answer}");
+    });
 }
 
 #[test]

@@ -85,12 +85,7 @@ fn python_requests_trusts_the_sandbox_by_its_variables() {
     if !namespaces() {
         return;
     }
-    let python = ["/usr/bin/python3", "python3"].into_iter().find(|python| {
-        Command::new(python)
-            .args(["-c", "import requests"])
-            .output()
-            .is_ok_and(|output| output.status.success())
-    });
+    let python = python_with("requests");
     let Some(python) = python else {
         client("python3 -c 'import requests'");
         return;
@@ -102,6 +97,18 @@ fn python_requests_trusts_the_sandbox_by_its_variables() {
          assert os.environ[\"TOKEN\"] in r.text'"
     ));
     assert_eq!(ran.ok(), "200\n");
+}
+
+/// The Python that has a package, if one has.
+fn python_with(package: &str) -> Option<&'static str> {
+    ["/usr/bin/python3", "python3"]
+        .into_iter()
+        .find(|python| runs(&format!("{python} -c 'import {package}'")))
+}
+
+/// Whether a shell command succeeds out here.
+fn runs(command: &str) -> bool {
+    Command::new("sh").args(["-c", command]).output().unwrap().status.success()
 }
 
 #[test]
@@ -147,6 +154,49 @@ fn a_websocket_is_relayed_and_scrubbed() {
     .unwrap();
     let ran = sandboxed.sh(&format!("python3 ws.py {HOST}"));
     assert_eq!(ran.ok(), "101 extensions=false\necho 5\necho 300\necho 70000\nclosed\n");
+}
+
+#[test]
+fn a_bot_authenticates_by_a_text_message() {
+    if !namespaces() {
+        return;
+    }
+    const NODE: &str = "node --experimental-websocket";
+    let node = runs(&format!("{NODE} -e 'WebSocket'")).then_some((NODE, "bot.mjs"));
+    let python = python_with("websockets").map(|python| (python, "bot.py"));
+    let clients: Vec<_> = node.into_iter().chain(python).collect();
+    if clients.is_empty() {
+        client("python3 -c 'import websockets'");
+    }
+    let upstream = upstream();
+    for (program, script) in clients {
+        // One secret is as long as its placeholder, the other shorter and not to be put into JSON as it is.
+        for secret in [None, Some("s3cr\"et\\é")] {
+            let mut sandboxed = Sandboxed::bare();
+            if let Some(secret) = secret {
+                sandboxed = sandboxed.env("TOKEN", secret);
+                sandboxed.secret = secret.to_owned();
+            }
+            let config = sandboxed.dir().join("bot.toml");
+            std::fs::write(&config, format!("[secrets.TOKEN]\nhosts = ['{HOST}']\nswap = ['websocket']\n"))
+                .unwrap();
+            let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support");
+            std::fs::copy(format!("{scripts}/{script}"), sandboxed.dir().join(script)).unwrap();
+            let value = sandboxed.secret.clone();
+            let ran = sandboxed
+                .flag("--config", config.to_str().unwrap())
+                .flag("--connect-to", &format!("{HOST}:443:{}", upstream.addr))
+                .flag("--upstream-ca", concat!(env!("CARGO_MANIFEST_DIR"), "/certs/ca.pem"))
+                .sh(&format!("{program} {script} {HOST}"));
+            let expected = format!("{} true\n1000 bye true\n", support::websocket::sha256(&value));
+            assert_eq!(ran.ok(), expected, "{program}");
+            let injection = &ran.records("injection")[0];
+            assert_eq!(
+                (injection["secret"].as_str(), injection["place"].as_str()),
+                (Some("TOKEN"), Some("websocket"))
+            );
+        }
+    }
 }
 
 #[test]

@@ -128,6 +128,14 @@ impl Exchanges {
         self.begun.get() && self.switch.stage() == Stage::Http
     }
 
+    /// The verified upstream, which alone may have secrets.
+    pub(super) fn peer(&self) -> Option<&VerifiedPeer> {
+        match &self.way {
+            Way::Open { peer, .. } => peer.as_ref(),
+            Way::Refused(_) | Way::Gone => None,
+        }
+    }
+
     /// Answers `request`, by the upstream's answer or our own.
     pub(super) async fn answer(
         self: Rc<Self>,
@@ -191,7 +199,7 @@ impl Exchanges {
             Way::Gone => return Err(Ending::Failed(self.gone())),
         };
         gate::admit(&parts, &self.mirror.origin, &self.mirror.limits).map_err(Refusal::from)?;
-        let mut handshake = Handshake::asked(&parts, body);
+        let mut handshake = Handshake::asked(&parts, body, subject);
         let scrubber = self.mirror.secrets.scrubber(&self.mirror.origin.host);
         let length = length(&parts, body);
         fields::write_request(&mut parts, &self.target, length)
@@ -311,7 +319,7 @@ impl Exchanges {
             parts.extensions.clear();
         }
         handshake.confirm(&mut parts.headers);
-        self.switch.agree(scrubber.map(|scrubber| scrubber.body()));
+        self.switch.agree(scrubber.map(|_| handshake.into_subject()));
         Ok(Response::from_parts(parts, GuestBody::empty()))
     }
 

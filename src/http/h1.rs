@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::RequestBody;
 use super::exchange::{Answering, Sender, Way};
+use super::framed::{self, Socket};
 use super::linger::{Latest, Linger};
 use super::upgrade::{Stage, Upgraded, relay};
 use super::watch::{Progress, Stall};
@@ -201,7 +202,7 @@ where
 
     /// Relays what comes after the heads of an upgrade.
     async fn relay(self) -> Result<(), ServeError> {
-        let scrub = self.service.exchanges.switch.take_scrub();
+        let exchanges = Rc::clone(&self.service.exchanges);
         let (Some(upstream), parts) = (self.upstream, self.guest.into_parts()) else { return Ok(()) };
         drop((parts.io, parts.service));
         let Some((guest, ahead)) = self.wire.into_inner() else { return Ok(()) };
@@ -209,6 +210,9 @@ where
         let guest = Upgraded { stream: guest, read };
         let upstream = upstream.into_parts();
         let upstream = Upgraded { stream: upstream.io.into_inner().into_inner(), read: upstream.read_buf };
-        relay(guest, upstream, scrub, &self.limits).await.map_err(ServeError::Relay)
+        match exchanges.switch.take_framed() {
+            None => relay(guest, upstream, &self.limits).await.map_err(ServeError::Relay),
+            Some(subject) => framed::relay(guest, upstream, Socket::new(exchanges, subject)).await,
+        }
     }
 }

@@ -4,7 +4,6 @@
 //! waits is let go after [`Limits::scrub_silence`], where it is too short to be of use
 //! ([`Limits::released_octets`]). Invariant: of a secret the guest never sees more than that.
 
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -50,10 +49,5 @@ impl Held {
         ready!(self.sleep.get_or_insert_with(|| Box::pin(sleep(silence))).as_mut().poll(cx));
         self.sleep = None;
         Poll::Ready(self.stream.release(self.most))
-    }
-
-    /// [`Held::poll_released`] as a future, which may be dropped at any time.
-    pub(super) async fn released(&mut self) -> Bytes {
-        poll_fn(|cx| self.poll_released(cx)).await
     }
 }

@@ -11,6 +11,7 @@ mod body;
 mod deny;
 mod exchange;
 mod fields;
+mod framed;
 mod gate;
 mod h1;
 mod h2;
@@ -154,4 +155,6 @@ enum ServeError {
     Origin(#[from] http::Error),
     #[error("an upgraded connection: {0}")]
     Relay(#[source] std::io::Error),
+    #[error("a WebSocket: {0}")]
+    Socket(#[from] framed::Fault),
 }

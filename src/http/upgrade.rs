@@ -1,12 +1,12 @@
 //! The way from HTTP to WebSocket, on h1 ([RFC 6455 §4]).
 //!
 //! Nothing else is upgraded to; another `Upgrade` field is dropped and its request served as what it is. It
-//! reads no WebSocket frames. Invariant: no byte passes either way before the upstream has rightly answered a
+//! reads no WebSocket frames: [`super::framed`] does, where there are secrets. Invariant: no byte passes either way before the upstream has rightly answered a
 //! handshake the guest rightly asked for.
 //!
 //! [RFC 6455 §4]: https://www.rfc-editor.org/rfc/rfc6455#section-4
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -21,10 +21,10 @@ use http::{HeaderMap, Method, Request, Version, request};
 use hyper::body::{Body as _, Incoming};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+use super::Subject;
 use super::gate::lists;
-use super::held::Held;
 use crate::limits::Limits;
-use crate::secret::{ScrubStream, Scrubber};
+use crate::secret::Scrubber;
 
 /// What RFC 6455 §1.3 has a server add to the key.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -35,6 +35,7 @@ const KEY_LENGTH: usize = 16;
 #[derive(Debug)]
 pub(super) struct Handshake {
     accept: String,
+    subject: Subject,
     extensions: Extensions,
 }
 
@@ -47,7 +48,7 @@ enum Extensions {
 
 impl Handshake {
     /// The handshake that a request asks for, if it is one in every respect.
-    pub(super) fn asked(parts: &request::Parts, body: &Incoming) -> Option<Self> {
+    pub(super) fn asked(parts: &request::Parts, body: &Incoming, subject: &Subject) -> Option<Self> {
         let fields = &parts.headers;
         let is_asked = parts.version == Version::HTTP_11
             && parts.method == Method::GET
@@ -57,7 +58,11 @@ impl Handshake {
             && only(fields, &SEC_WEBSOCKET_VERSION)?.as_bytes() == b"13";
         let key = only(fields, &SEC_WEBSOCKET_KEY)?.to_str().ok()?;
         let is_key = STANDARD.decode(key).is_ok_and(|key| key.len() == KEY_LENGTH);
-        (is_asked && is_key).then(|| Self { accept: accept(key), extensions: Extensions::NotOffered })
+        (is_asked && is_key).then(|| Self {
+            accept: accept(key),
+            subject: subject.clone(),
+            extensions: Extensions::NotOffered,
+        })
     }
 
     /// Writes the handshake into a request; where answers are scrubbed, without extensions that would hide them.
@@ -84,6 +89,11 @@ impl Handshake {
             && (self.extensions == Extensions::Offered || !extended)
     }
 
+    /// What was asked.
+    pub(super) fn into_subject(self) -> Subject {
+        self.subject
+    }
+
     /// Writes what both the request and the 101 say.
     pub(super) fn confirm(&self, fields: &mut HeaderMap) {
         fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -107,7 +117,7 @@ fn accept(key: &str) -> String {
 pub(super) struct Switch {
     stage: Cell<Stage>,
     seen: Cell<bool>,
-    scrub: RefCell<Option<ScrubStream>>,
+    framed: Cell<Option<Subject>>,
 }
 
 /// How far an upgrade is.
@@ -147,14 +157,14 @@ impl Switch {
         self.stage.set(Stage::Http);
     }
 
-    /// What goes to the guest from here on goes through `scrub`.
-    pub(super) fn agree(&self, scrub: Option<ScrubStream>) {
-        *self.scrub.borrow_mut() = scrub;
+    /// From here on it is a WebSocket, whose frames are looked into if `framed` says for what they were asked.
+    pub(super) fn agree(&self, framed: Option<Subject>) {
+        self.framed.set(framed);
         self.stage.set(Stage::Agreed);
     }
 
-    pub(super) fn take_scrub(&self) -> Option<ScrubStream> {
-        self.scrub.borrow_mut().take()
+    pub(super) fn take_framed(&self) -> Option<Subject> {
+        self.framed.take()
     }
 }
 
@@ -164,29 +174,23 @@ pub(super) struct Upgraded<T> {
     pub(super) read: Bytes,
 }
 
-/// Relays both ways until both have ended; an end on one side is passed on to the other.
-pub(super) async fn relay<G, U>(
-    guest: Upgraded<G>,
-    upstream: Upgraded<U>,
-    scrub: Option<ScrubStream>,
-    limits: &Limits,
-) -> io::Result<()>
+/// Relays octets both ways until both have ended; an end on one side is passed on to the other.
+pub(super) async fn relay<G, U>(guest: Upgraded<G>, upstream: Upgraded<U>, limits: &Limits) -> io::Result<()>
 where
     G: AsyncRead + AsyncWrite,
     U: AsyncRead + AsyncWrite,
 {
     let (guest_reads, guest_writes) = tokio::io::split(guest.stream);
     let (upstream_reads, upstream_writes) = tokio::io::split(upstream.stream);
-    let scrub = scrub.map(|stream| Held::new(stream, limits));
     let buffer = limits.h1_buffer;
-    let out = pump(Upgraded { stream: guest_reads, read: guest.read }, upstream_writes, None, buffer);
-    let back = pump(Upgraded { stream: upstream_reads, read: upstream.read }, guest_writes, scrub, buffer);
+    let out = pump(Upgraded { stream: guest_reads, read: guest.read }, upstream_writes, buffer);
+    let back = pump(Upgraded { stream: upstream_reads, read: upstream.read }, guest_writes, buffer);
     tokio::try_join!(out, back)?;
     Ok(())
 }
 
 /// One direction: what is read is written and flushed before more is read.
-async fn pump<R, W>(from: Upgraded<R>, mut to: W, mut scrub: Option<Held>, buffer: usize) -> io::Result<()>
+async fn pump<R, W>(from: Upgraded<R>, mut to: W, buffer: usize) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -194,43 +198,16 @@ where
     let Upgraded { stream: mut from, read: mut piece } = from;
     let mut space = BytesMut::new();
     loop {
-        if let Some(scrub) = &mut scrub {
-            piece = scrub.push(piece);
+        if !piece.is_empty() {
+            to.write_all(&piece).await?;
+            to.flush().await?;
         }
-        write(&mut to, &piece).await?;
         drop(piece);
         space.reserve(buffer);
-        piece = tokio::select! {
-            biased;
-            count = from.read_buf(&mut space) => match count? {
-                0 => break,
-                _ => space.split().freeze(),
-            },
-            released = released(&mut scrub) => {
-                write(&mut to, &released).await?;
-                Bytes::new()
-            }
-        };
-    }
-    if let Some(scrub) = &mut scrub {
-        to.write_all(&scrub.finish()).await?;
-    }
-    to.shutdown().await
-}
-
-async fn write<W: AsyncWrite + Unpin>(to: &mut W, piece: &[u8]) -> io::Result<()> {
-    if piece.is_empty() {
-        return Ok(());
-    }
-    to.write_all(piece).await?;
-    to.flush().await
-}
-
-/// What a silence of the source lets go; never, where nothing is held back.
-async fn released(scrub: &mut Option<Held>) -> Bytes {
-    match scrub {
-        Some(scrub) => scrub.released().await,
-        None => std::future::pending().await,
+        if from.read_buf(&mut space).await? == 0 {
+            return to.shutdown().await;
+        }
+        piece = space.split().freeze();
     }
 }
 

@@ -15,6 +15,7 @@ use super::book::Book;
 use super::patterns::Hit;
 use super::replace::substitute;
 use super::spec::Entry;
+use super::text::TextSecrets;
 use crate::name::HostName;
 use crate::tls::VerifiedPeer;
 
@@ -129,6 +130,18 @@ impl Injector {
             }
         }
         Ok(())
+    }
+
+    /// What may go into the text messages of a WebSocket to this peer; `None` where nothing may.
+    #[must_use]
+    pub fn websocket(&self) -> Option<Arc<TextSecrets>> {
+        let entries = self.book.entries().iter().zip(&self.allowed);
+        let secrets: Vec<_> = entries
+            .filter(|(entry, allowed)| **allowed && entry.swaps_in_websocket())
+            .map(|(entry, _)| (entry.name.as_str(), entry.placeholder.as_bytes(), entry.value.expose()))
+            .collect();
+        // Of placeholders that cannot be searched for none is replaced.
+        (!secrets.is_empty()).then(|| TextSecrets::new(&secrets).ok()).flatten().map(Arc::new)
     }
 
     /// One field's value with its secrets; `None` where there is none to write.

@@ -18,14 +18,17 @@ pub enum Location {
     HeaderNamed(HeaderName),
     /// `basic`: user or password of `Authorization: Basic`, inside its base64.
     Basic,
+    /// `websocket`: the text messages of a WebSocket.
+    WebSocket,
 }
 
 impl Location {
-    /// Reads `header`, `header:NAME` or `basic`.
+    /// Reads `header`, `header:NAME`, `basic` or `websocket`.
     pub fn parse(text: &str) -> Result<Self, LocationError> {
         match text {
             "header" => Ok(Self::Header),
             "basic" => Ok(Self::Basic),
+            "websocket" => Ok(Self::WebSocket),
             _ => {
                 let name = text.strip_prefix("header:").ok_or_else(|| LocationError::Unknown(text.into()))?;
                 let name = HeaderName::try_from(name).map_err(LocationError::Name)?;
@@ -48,7 +51,7 @@ impl Location {
         match self {
             Self::Header => !is_reflective(name.as_str()) && !frames_or_routes(name.as_str()),
             Self::HeaderNamed(own) => own == name && !frames_or_routes(name.as_str()),
-            Self::Basic => false,
+            Self::Basic | Self::WebSocket => false,
         }
     }
 
@@ -56,7 +59,15 @@ impl Location {
     pub(super) fn admits_basic(&self) -> bool {
         match self {
             Self::Basic => true,
-            Self::Header | Self::HeaderNamed(_) => false,
+            Self::Header | Self::HeaderNamed(_) | Self::WebSocket => false,
+        }
+    }
+
+    /// Whether its values stand in header fields as they are.
+    pub(super) fn is_field(&self) -> bool {
+        match self {
+            Self::Header | Self::HeaderNamed(_) => true,
+            Self::Basic | Self::WebSocket => false,
         }
     }
 }
@@ -67,6 +78,7 @@ impl fmt::Display for Location {
             Self::Header => f.write_str("header"),
             Self::HeaderNamed(name) => write!(f, "header:{name}"),
             Self::Basic => f.write_str("basic"),
+            Self::WebSocket => f.write_str("websocket"),
         }
     }
 }
@@ -75,7 +87,7 @@ impl fmt::Display for Location {
 #[derive(Debug, thiserror::Error)]
 pub enum LocationError {
     /// Not a word we know.
-    #[error("{0:?} is no place to swap; there are header, header:NAME and basic")]
+    #[error("{0:?} is no place to swap; there are header, header:NAME, basic and websocket")]
     Unknown(String),
     /// What follows `header:` is no field name.
     #[error("the name after header: is no header field's: {0}")]
@@ -209,14 +221,30 @@ mod tests {
 
     #[test]
     fn words_are_read_and_written_back() {
-        for text in ["header", "header:x-api-key", "basic"] {
+        for text in ["header", "header:x-api-key", "basic", "websocket"] {
             assert_eq!(Location::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Location::parse("header:X-API-Key").unwrap().to_string(), "header:x-api-key");
-        for text in ["", "Header", "header:", "header:a b", "query", "body", "basic:", " header"] {
+        for text in [
+            "",
+            "Header",
+            "header:",
+            "header:a b",
+            "query",
+            "body",
+            "basic:",
+            " header",
+            "WebSocket",
+            "websocket:text",
+        ] {
             assert!(Location::parse(text).is_err(), "{text}");
         }
-        assert!(Location::parse("query").unwrap_err().to_string().contains("header, header:NAME and basic"));
+        assert!(
+            Location::parse("query")
+                .unwrap_err()
+                .to_string()
+                .contains("header, header:NAME, basic and websocket")
+        );
     }
 
     #[test]
@@ -271,7 +299,7 @@ mod tests {
     fn a_named_header_is_that_one_be_it_reflective() {
         assert!(admits("header:cookie", "cookie"));
         assert!(!admits("header:cookie", "cookie2") && !admits("header:x-api-key", "authorization"));
-        assert!(!admits("basic", "authorization"));
+        assert!(!admits("basic", "authorization") && !admits("websocket", "authorization"));
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod spec;
 mod store;
 #[cfg(test)]
 mod tests;
+mod text;
 mod time;
 mod value;
 
@@ -42,5 +43,6 @@ pub use shape::{Shape, ShapeError};
 pub(crate) use source::Stamp;
 pub use source::{Argv, CommandError, Source, SourceError};
 pub use spec::{SecretError, SecretHost, SecretHostError, SecretSpec};
-pub use store::Secrets;
+pub use store::{Moment, Secrets};
+pub use text::{TextSecrets, TextStream};
 pub use value::{SecretValue, ValueError};

@@ -111,9 +111,11 @@ impl SecretSpec {
 
 /// Makes sure that a value can stand in each of these places.
 pub(super) fn can_stand(name: &str, value: &SecretValue, swap: &[Location]) -> Result<(), SecretError> {
-    let for_fields = swap.iter().any(|location| !location.admits_basic());
-    if for_fields && HeaderValue::from_bytes(value.expose()).is_err() {
+    if swap.iter().any(Location::is_field) && HeaderValue::from_bytes(value.expose()).is_err() {
         return Err(SecretError::FieldValue { name: name.to_owned() });
+    }
+    if swap.contains(&Location::WebSocket) && std::str::from_utf8(value.expose()).is_err() {
+        return Err(SecretError::TextValue { name: name.to_owned() });
     }
     Ok(())
 }
@@ -156,6 +158,11 @@ impl Entry {
     /// Whether a placeholder inside Basic credentials becomes the secret.
     pub(super) fn swaps_in_basic(&self) -> bool {
         self.swap.iter().any(Location::admits_basic)
+    }
+
+    /// Whether a placeholder in a text message of a WebSocket becomes the secret.
+    pub(super) fn swaps_in_websocket(&self) -> bool {
+        self.swap.contains(&Location::WebSocket)
     }
 
     /// The forms in which a response may bring the secret, each with what the guest gets instead.
@@ -224,6 +231,12 @@ pub enum SecretError {
     /// Control characters in a secret for header fields.
     #[error("the value of secret {name} has a control character, which no header field may hold")]
     FieldValue {
+        /// The secret.
+        name: String,
+    },
+    /// No text for a text message.
+    #[error("the value of secret {name} is not UTF-8, which a WebSocket's text must be")]
+    TextValue {
         /// The secret.
         name: String,
     },

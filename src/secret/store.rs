@@ -4,7 +4,7 @@
 //! any connection, and never by half a request. Invariant: a placeholder stands for the same secret for as long
 //! as the sandbox lives.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::SystemTime;
 
 use super::book::Book;
@@ -29,6 +29,15 @@ pub struct Secrets {
     changing: Mutex<()>,
     /// Values that a secret had and that are scrubbed still, each secret.
     retired_values: usize,
+}
+
+/// One state of the secrets of a sandbox; it keeps none of them.
+pub struct Moment(Weak<Book>);
+
+impl PartialEq for Moment {
+    fn eq(&self, other: &Self) -> bool {
+        Weak::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Secrets {
@@ -182,6 +191,12 @@ impl Secrets {
         verified: Option<&VerifiedPeer>,
     ) -> Option<Misplaced> {
         self.book().misplaced(origin, parts, verified)
+    }
+
+    /// Which secrets these are: another moment after each change, for what outlives a request.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment(Arc::downgrade(&self.book()))
     }
 
     fn book(&self) -> Arc<Book> {

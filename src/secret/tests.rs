@@ -104,5 +104,7 @@ assert_not_implemented!(Secrets: std::fmt::Debug, Clone, PartialEq, serde::Seria
 assert_not_implemented!(Injector: std::fmt::Debug, serde::Serialize);
 assert_not_implemented!(Scrubber: std::fmt::Debug, serde::Serialize);
 assert_not_implemented!(ScrubStream: std::fmt::Debug, serde::Serialize);
+assert_not_implemented!(TextSecrets: std::fmt::Debug, serde::Serialize);
+assert_not_implemented!(TextStream: std::fmt::Debug, serde::Serialize);
 assert_not_implemented!(Replacements: std::fmt::Debug, serde::Serialize);
 assert_not_implemented!(Replacer: std::fmt::Debug, serde::Serialize);

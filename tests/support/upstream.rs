@@ -154,7 +154,8 @@ async fn respond(request: Request<Incoming>, state: Arc<State>) -> Result<Respon
             state.acknowledged.notify_one();
             text("acknowledged\n")
         }
-        "/ws" => websocket::upgrade(request),
+        "/ws" => websocket::upgrade(request, websocket::Talk::Echo),
+        "/bot" => websocket::upgrade(request, websocket::Talk::Bot),
         "/upload" => upload(request).await,
         _ if path.starts_with("/big/") => big(path["/big/".len()..].parse().unwrap_or(0)),
         _ if path.starts_with("/git/") => git::serve(request, state.git_root.clone()).await,

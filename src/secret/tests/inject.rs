@@ -23,6 +23,29 @@ fn assert_no_secret(parts: &Parts) {
 }
 
 #[test]
+fn text_messages_get_the_secrets_that_are_for_them_and_for_the_peer() {
+    let for_text = |name, value, host| swapped(spec(name, value, &[host]), &["websocket"]);
+    let secrets = Secrets::new(vec![
+        for_text("MINE", TOKEN, "api.example:443"),
+        for_text("THEIRS", OTHER, "git.example:443"),
+        spec("FIELD", "field-canary-0123", &["api.example:443"]),
+    ])
+    .unwrap();
+    let own = |name| placeholder(&secrets, name);
+    let text = format!("{} {} {}", own("MINE"), own("THEIRS"), own("FIELD"));
+    let mut injected = Vec::new();
+    let mut stream = TextStream::new(secrets.injector(&peer("api.example")).websocket().unwrap());
+    let out = [stream.push(text.into(), &mut injected), stream.finish()].concat();
+    assert_eq!(String::from_utf8(out).unwrap(), format!("{TOKEN} {} {}", own("THEIRS"), own("FIELD")));
+    assert_eq!(injected, ["MINE"]);
+    assert!(secrets.injector(&peer("other.example")).websocket().is_none());
+    assert!(
+        only(spec("FIELD", TOKEN, &["api.example:443"])).injector(&peer("api.example")).websocket().is_none()
+    );
+    assert!(secrets.moment() == secrets.moment());
+}
+
+#[test]
 fn a_placeholder_in_a_header_becomes_the_secret() {
     let set = secrets();
     let token = placeholder(&set, "TOKEN");

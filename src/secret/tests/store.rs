@@ -21,6 +21,11 @@ fn what_makes_no_sense_does_not_start() {
     let bell = || spec("TOKEN", "canary\x07canary", &["api.example:443"]);
     assert!(refused(vec![bell()]).contains("control character"));
     assert!(Secrets::new(vec![swapped(bell(), &["basic"])]).is_ok(), "base64 hides it");
+    assert!(Secrets::new(vec![swapped(bell(), &["websocket"])]).is_ok(), "text holds it");
+    let value = SecretValue::new(b"canary\xffcanary".to_vec()).unwrap();
+    let octets = || SecretSpec { value: SecretValue::new(value.expose().to_vec()).unwrap(), ..good() };
+    assert!(refused(vec![swapped(octets(), &["basic", "websocket"])]).contains("not UTF-8"));
+    assert!(Secrets::new(vec![octets()]).is_ok(), "a field may hold it");
     assert!(Secrets::new(vec![]).is_ok());
 }
 
