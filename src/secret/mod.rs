@@ -9,6 +9,7 @@
 
 #![warn(clippy::indexing_slicing)]
 
+mod aws;
 mod basic;
 mod book;
 mod detect;

@@ -1,0 +1,171 @@
+//! Key pairs that sign requests and are never sent: from the sandbox's book to [`super::aws`] and back.
+//!
+//! The parts of a pair are secrets like any other, with placeholders that the guest signs with and values that are
+//! scrubbed; they are swapped nowhere. Invariant: a request is signed with a real key only toward a
+//! [`VerifiedPeer`] that may have it.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use super::aws::{self, AwsError, Claimed, Keys, Payload, Proven};
+use super::book::Book;
+use super::inject::Injection;
+use super::location::Location;
+use super::spec::{Entry, SecretHost, SecretSpec};
+use super::value::SecretValue;
+use crate::tls::VerifiedPeer;
+
+/// An AWS key pair as configured.
+///
+/// It has no `Debug`: it holds the values.
+pub struct AwsKeySpec {
+    /// What the guest's variables begin with: `AWS` for `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and
+    /// `AWS_SESSION_TOKEN`.
+    pub name: String,
+    /// The access key id.
+    pub access_key_id: SecretValue,
+    /// The secret access key.
+    pub secret_access_key: SecretValue,
+    /// The session token of temporary credentials.
+    pub session_token: Option<SecretValue>,
+    /// The hosts to which requests are signed.
+    pub hosts: Vec<SecretHost>,
+}
+
+/// The names of the secrets that are the parts of one pair.
+pub(super) struct PairNames {
+    name: String,
+    id: String,
+    secret: String,
+    token: Option<String>,
+}
+
+impl AwsKeySpec {
+    /// The pair's parts, each a secret of its own.
+    pub(super) fn into_parts(self) -> (Vec<SecretSpec>, PairNames) {
+        let Self { name, access_key_id, secret_access_key, session_token, hosts } = self;
+        let part = |suffix: &str, value| SecretSpec {
+            name: format!("{name}_{suffix}"),
+            value,
+            hosts: hosts.clone(),
+            swap: vec![Location::Signature],
+        };
+        let mut parts =
+            vec![part("ACCESS_KEY_ID", access_key_id), part("SECRET_ACCESS_KEY", secret_access_key)];
+        parts.extend(session_token.map(|token| part("SESSION_TOKEN", token)));
+        let mut names = parts.iter().map(|part| part.name.clone());
+        let (id, secret) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+        (parts, PairNames { token: names.next(), name, id, secret })
+    }
+}
+
+/// A pair by the indexes of its parts in the book.
+pub(super) struct Pair {
+    name: String,
+    id: usize,
+    secret: usize,
+    token: Option<usize>,
+}
+
+impl Pair {
+    pub(super) fn of(names: &PairNames, entries: &[Entry]) -> Option<Self> {
+        let at = |name: &String| entries.iter().position(|entry| entry.name == *name);
+        Some(Self {
+            name: names.name.clone(),
+            id: at(&names.id)?,
+            secret: at(&names.secret)?,
+            token: names.token.as_ref().and_then(at),
+        })
+    }
+
+    /// The pair, each part as `side` has it.
+    fn keys<'a>(&self, entries: &'a [Entry], side: impl Fn(&'a Entry) -> &'a [u8]) -> Option<Keys<'a>> {
+        let part = |at: usize| entries.get(at).map(&side);
+        Some(Keys { id: part(self.id)?, secret: part(self.secret)?, token: self.token.and_then(part) })
+    }
+}
+
+/// Why a request that names the guest's key is not sent.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the request claims to be signed with the keys of secret {secret}, but {cause}")]
+pub struct SignError {
+    secret: String,
+    cause: AwsError,
+}
+
+/// A request that says that it is signed with one of the sandbox's pairs, toward a host that may have it.
+pub struct Signing {
+    book: Arc<Book>,
+    pair: usize,
+    claimed: Claimed,
+}
+
+impl Signing {
+    pub(super) fn claimed(
+        book: &Arc<Book>,
+        peer: &VerifiedPeer,
+        parts: &Parts,
+    ) -> Result<Option<Self>, SignError> {
+        for (at, pair) in book.pairs().iter().enumerate() {
+            let Some(entry) = book.entries().get(pair.id) else { continue };
+            if !entry.may_go(peer.name(), peer.port()) {
+                continue;
+            }
+            let claimed = aws::claim(parts, entry.placeholder.as_bytes());
+            let claimed = claimed.map_err(|cause| SignError { secret: pair.name.clone(), cause })?;
+            if let Some(claimed) = claimed {
+                return Ok(Some(Self { book: Arc::clone(book), pair: at, claimed }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the signature covers a hash of the body that the request does not say.
+    #[must_use]
+    pub fn needs_body(&self) -> bool {
+        *self.claimed.payload() == Payload::Body
+    }
+
+    /// Proves the signature to be the guest's own, over the request as it came; `authority` is its host, and
+    /// `body` all of its body where [`Signing::needs_body`].
+    pub fn prove(self, parts: &Parts, authority: &str, body: &[u8]) -> Result<Resigning, SignError> {
+        let Self { book, pair, claimed } = self;
+        let hash = (*claimed.payload() == Payload::Body).then(|| aws::hash(body));
+        let own = book.pairs().get(pair);
+        let guest = own.and_then(|own| own.keys(book.entries(), |entry| entry.placeholder.as_bytes()));
+        let name = own.map(|own| own.name.clone()).unwrap_or_default();
+        let proven = guest
+            .ok_or(AwsError::Mismatch)
+            .and_then(|guest| claimed.prove(parts, authority, &guest, hash.as_deref()))
+            .map_err(|cause| SignError { secret: name, cause })?;
+        Ok(Resigning { book, pair, proven })
+    }
+}
+
+/// A request that is to be signed with the real keys before it goes on.
+pub struct Resigning {
+    book: Arc<Book>,
+    pair: usize,
+    proven: Proven,
+}
+
+impl Resigning {
+    /// What is recorded of it.
+    #[must_use]
+    pub fn injection(&self) -> Injection {
+        let secret = self.book.pairs().get(self.pair).map(|pair| pair.name.clone()).unwrap_or_default();
+        Injection { secret, place: Location::Signature.to_string() }
+    }
+
+    /// Signs the request as it goes on, to the host `authority`.
+    pub fn sign(self, parts: &mut Parts, authority: &str) -> Result<(), SignError> {
+        let Self { book, pair, proven } = self;
+        let own = book.pairs().get(pair);
+        let real = own.and_then(|own| own.keys(book.entries(), |entry| entry.value.expose()));
+        let name = own.map(|own| own.name.clone()).unwrap_or_default();
+        real.ok_or(AwsError::Keys)
+            .and_then(|real| proven.sign(parts, authority, &real))
+            .map_err(|cause| SignError { secret: name, cause })
+    }
+}
