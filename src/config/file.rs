@@ -76,13 +76,15 @@ struct Tls {
 #[derive(Deserialize)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a table with hosts, and from and swap where they are not the default"
+    expecting = "a table with hosts, and from, swap, elsewhere and max_per_request where they are not the default"
 )]
 struct Secret {
     from: Option<Spanned<String>>,
     #[serde(default)]
     hosts: Vec<Spanned<String>>,
     swap: Option<Spanned<Vec<Spanned<String>>>>,
+    elsewhere: Option<Spanned<toml::Value>>,
+    max_per_request: Option<Spanned<i64>>,
 }
 
 /// Reads the text of `path`; paths inside are relative to its directory.
@@ -194,13 +196,22 @@ impl Source<'_> {
         let hosts: Result<Vec<_>, ConfigError> = secret.hosts.iter().map(host).collect();
         let from = secret.from.as_ref().map(|from| from.get_ref().clone());
         let swap = secret.swap.as_ref().map(|places| self.swap(&key, places)).transpose()?;
-        SecretEntry::new(name.get_ref(), from, hosts?, swap).map_err(|problem| {
+        let mut entry = SecretEntry::new(name.get_ref(), from, hosts?, swap).map_err(|problem| {
             let span = match (&problem, &secret.from) {
                 (Problem::SecretSource, Some(from)) => from.span(),
                 _ => name.span(),
             };
             self.fault(span, &key, problem)
-        })
+        })?;
+        if let Some(value) = &secret.elsewhere {
+            let fault = |problem| self.fault(value.span(), &format!("{key} elsewhere"), problem);
+            entry.elsewhere = secret::elsewhere(value.get_ref()).map_err(fault)?;
+        }
+        if let Some(number) = &secret.max_per_request {
+            let fault = |problem| self.fault(number.span(), &format!("{key} max_per_request"), problem);
+            entry.max_per_request = Some(secret::max_per_request(*number.get_ref()).map_err(fault)?);
+        }
+        Ok(entry)
     }
 
     fn swap(&self, key: &str, places: &Spanned<Vec<Spanned<String>>>) -> Result<Vec<String>, ConfigError> {

@@ -17,16 +17,18 @@ use hyper::service::Service;
 
 use super::answer::Answer;
 use super::blame::{self, Abandoned, Ending, Sent};
-use super::body::{GuestBody, RequestBody};
+use super::body::GuestBody;
 use super::deny::{self, Refusal, cut};
 use super::fields::{self, Length, Target};
 use super::gate;
 use super::linger::Latest;
+use super::request::{Change, RequestBody};
+use super::secrets::Put;
 use super::upgrade::{Handshake, Stage, Switch};
 use super::watch::Progress;
-use super::{Event, Hold, Mirror, Subject};
+use super::{Event, Mirror, Subject};
 use crate::name::{Origin, Scheme};
-use crate::secret::{Carried, Injection, Misplaced, Scrubber};
+use crate::secret::{Carried, Scrubber};
 use crate::tls::VerifiedPeer;
 
 /// What one guest connection's exchanges share.
@@ -106,6 +108,7 @@ struct Prepared<'a> {
     handshake: Option<Handshake>,
     scrubber: Option<Scrubber>,
     carried: Carried,
+    change: Option<Change>,
 }
 
 impl Exchanges {
@@ -196,7 +199,7 @@ impl Exchanges {
         let length = length(&parts, body);
         fields::write_request(&mut parts, &self.target, length)
             .map_err(|_| Refusal::bad_request("the request target cannot be passed on"))?;
-        let carried = self.put_secrets(&mut parts, peer, subject).await?;
+        let Put { carried, change } = self.put_secrets(&mut parts, body, peer, subject).await?;
         if let Some(scrubber) = &scrubber {
             scrubber.request(&mut parts.headers);
         }
@@ -204,7 +207,7 @@ impl Exchanges {
             handshake.ask(&mut parts.headers, scrubber.as_ref());
             self.switch.ask();
         }
-        Ok(Prepared { parts, sender, handshake, scrubber, carried })
+        Ok(Prepared { parts, sender, handshake, scrubber, carried, change })
     }
 
     /// Sends a request and writes its answer anew.
@@ -214,9 +217,15 @@ impl Exchanges {
         body: Incoming,
         progress: &Rc<Progress>,
     ) -> Result<Response<GuestBody>, Ending> {
-        let Prepared { parts, sender, handshake, scrubber, carried } = prepared;
+        let Prepared { mut parts, sender, handshake, scrubber, carried, change } = prepared;
         let method = parts.method.clone();
-        let request = Request::from_parts(parts, RequestBody::new(body, Rc::clone(progress)));
+        let mut body = RequestBody::new(body, change, Rc::clone(progress));
+        match body.settle(&self.mirror.limits).await {
+            Ok(Some(length)) => fields::write_length(&mut parts, length),
+            Ok(None) => {}
+            Err(_) => return Err(blame::of_the_guest(progress)),
+        }
+        let request = Request::from_parts(parts, body);
         let (parts, body) = self.send(sender, request, progress).await?.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             progress.end_response();
@@ -230,36 +239,6 @@ impl Exchanges {
                 Ok(answer.scrub(scrubber, carried, &self.mirror.limits).map_err(Ending::Failed)?)
             }
         }
-    }
-
-    /// Refuses a placeholder where it may not be, and makes the others secrets where the peer is proven.
-    async fn put_secrets(
-        &self,
-        parts: &mut request::Parts,
-        peer: Option<&VerifiedPeer>,
-        subject: &Subject,
-    ) -> Result<Carried, Ending> {
-        let Mirror { origin, secrets, .. } = &self.mirror;
-        if let Some(misplaced) = secrets.misplaced(origin, parts, peer) {
-            return Err(Refusal::denied(misplaced_text(&misplaced, origin)).into());
-        }
-        let Some(peer) = peer else { return Ok(Carried::Nothing) };
-        let injections = secrets.injector(peer).inject(parts).map_err(|e| Refusal::denied(e.to_string()))?;
-        if injections.is_empty() {
-            return Ok(Carried::Nothing);
-        }
-        let unrecorded = || {
-            let text = "the audit trail cannot be written, so no secret is sent";
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error", text)
-        };
-        if !(self.mirror.can_record)() {
-            return Err(unrecorded().into());
-        }
-        let hold = Hold::default();
-        for Injection { secret, place } in injections {
-            self.tell(Event::Injected { subject: subject.clone(), secret, place, hold: hold.clone() });
-        }
-        if hold.released().await { Ok(Carried::Secret) } else { Err(unrecorded().into()) }
     }
 
     /// Sends `request` and waits for the head of its answer, however long that takes.
@@ -323,14 +302,6 @@ impl Exchanges {
     fn tell(&self, event: Event) {
         (self.mirror.events)(event);
     }
-}
-
-fn misplaced_text(Misplaced { secret, place }: &Misplaced, origin: &Origin) -> String {
-    let way = match origin.scheme {
-        Scheme::Https => format!("allow it with --secret {secret}@{}", origin.authority()),
-        Scheme::Http => "secrets go over HTTPS only".to_owned(),
-    };
-    format!("the placeholder of secret {secret} ({place}) may not go to {origin}; {way}")
 }
 
 fn length(parts: &request::Parts, body: &Incoming) -> Length {

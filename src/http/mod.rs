@@ -8,6 +8,7 @@
 mod answer;
 mod blame;
 mod body;
+mod content;
 mod deny;
 mod exchange;
 mod fields;
@@ -17,6 +18,9 @@ mod h2;
 mod held;
 mod hold;
 mod linger;
+mod recorder;
+mod request;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod upgrade;

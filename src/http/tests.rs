@@ -18,8 +18,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
-use crate::name::{HostName, HostPattern, Scheme};
-use crate::secret::{Location, SecretHost, SecretSpec, SecretValue};
+use crate::name::{HostName, Scheme};
+use crate::secret::{SecretSpec, SecretValue};
 
 /// A secret of a shape of its own, random so that nothing but the secret can be it.
 fn canary() -> String {
@@ -47,13 +47,8 @@ fn name(text: &str) -> HostName {
 impl Case {
     fn to(alpn: Alpn, host: &str) -> Self {
         let canary = canary();
-        let secrets = Secrets::new(vec![SecretSpec {
-            name: "TOKEN".into(),
-            value: SecretValue::new(canary.clone().into()).unwrap(),
-            hosts: vec![SecretHost { pattern: HostPattern::parse("api.example").unwrap(), port: 443 }],
-            swap: Location::defaults(),
-        }])
-        .unwrap();
+        let value = SecretValue::new(canary.clone().into()).unwrap();
+        let secrets = Secrets::new(vec![SecretSpec::new("TOKEN", value, &["api.example"]).unwrap()]).unwrap();
         let placeholder = secrets.placeholders()[0].1.to_string();
         let origin = Origin { scheme: Scheme::Https, host: name(host), port: 443 };
         let peer = Some(VerifiedPeer::new(name(host), 443));

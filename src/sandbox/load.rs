@@ -25,6 +25,8 @@ fn secret(entry: &SecretEntry) -> Result<SecretSpec, StartError> {
             .map(|(pattern, port)| SecretHost { pattern: pattern.clone(), port: *port })
             .collect(),
         swap: entry.swap.iter().map(place).collect::<Result<_, _>>()?,
+        elsewhere: entry.elsewhere,
+        max_per_request: entry.max_per_request,
     })
 }
 

@@ -62,7 +62,8 @@ async fn serve<L: Link + 'static>(mut parts: Parts, audit: Audit, link: L, inbox
     let (driver, arrivals) = net::start(link, parts.addresses.clone());
     let (counters, guest) = (driver.counters(), driver.guest());
     let ports = std::mem::take(&mut parts.ports);
-    let context = match parts.into_context(Rc::new(audit)) {
+    let (ending, mut ended) = mpsc::channel(1);
+    let context = match parts.into_context(Rc::new(audit), ending) {
         Ok(context) => Rc::new(context),
         Err(error) => return Termination::Failed(format!("no randomness: {error}")),
     };
@@ -77,6 +78,7 @@ async fn serve<L: Link + 'static>(mut parts: Parts, audit: Audit, link: L, inbox
                 Ok(Err(error)) => Termination::Failed(error.to_string()),
                 Err(error) => Termination::Failed(error.to_string()),
             },
+            Some(why) = ended.recv() => return Termination::Misuse(why),
             command = commands.recv() => match command {
                 Some(Command::Stats(reply)) => drop(reply.send(stats(&counters, &context))),
                 Some(Command::Shutdown) => {
@@ -114,7 +116,7 @@ async fn until_idle(counters: &net::Counters) {
 }
 
 impl Parts {
-    fn into_context(self, audit: Rc<Audit>) -> io::Result<Context> {
+    fn into_context(self, audit: Rc<Audit>, ending: mpsc::Sender<String>) -> io::Result<Context> {
         let gateways = Gateways { v4: self.addresses.gateway_v4, v6: self.addresses.gateway_v6 };
         let mut setup = Setup::new(Arc::clone(&self.policy), Arc::clone(&self.limits), gateways);
         setup.nameservers = self.nameservers;
@@ -133,6 +135,7 @@ impl Parts {
             audit,
             datagrams: Datagrams::new(),
             handshakes: Cell::default(),
+            ending,
         })
     }
 }

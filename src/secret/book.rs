@@ -9,6 +9,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use memchr::memmem;
 use zeroize::Zeroizing;
 
@@ -34,6 +36,10 @@ pub(super) struct Book {
     placeholders: Patterns,
     /// The same in lower case.
     lower_placeholders: Patterns,
+    /// Placeholders, then the same in base64.
+    spread: Patterns,
+    /// By index of [`Book::spread`]: that of the entry.
+    owners: Vec<usize>,
 }
 
 /// One text that is to be scrubbed.
@@ -56,7 +62,11 @@ impl Book {
         let forms = forms(&entries);
         let texts: Vec<_> = forms.iter().map(|form| form.text.as_slice()).collect();
         let tokens: Vec<_> = entries.iter().map(|entry| entry.placeholder.as_bytes()).collect();
+        let (spread, owners) = spread(&entries);
+        let spread: Vec<_> = spread.iter().map(Vec::as_slice).collect();
         Ok(Self {
+            spread: Patterns::new(&spread)?,
+            owners,
             values: Arc::new(Patterns::new(&texts)?),
             lower_values: Arc::new(lower_case(&texts)?),
             placeholders: Patterns::new(&tokens)?,
@@ -97,6 +107,21 @@ impl Book {
         self.owned(&self.lower_placeholders, text)
     }
 
+    /// The placeholders, by index of the entry.
+    pub(super) fn tokens(&self) -> &Patterns {
+        &self.placeholders
+    }
+
+    /// The placeholders by index of the entry, then what they are in base64.
+    pub(super) fn spread(&self) -> &Patterns {
+        &self.spread
+    }
+
+    /// The entry that a pattern of [`Book::spread`] is of.
+    pub(super) fn owner(&self, pattern: usize) -> usize {
+        self.owners.get(pattern).copied().unwrap_or(pattern)
+    }
+
     fn owned<'a>(&'a self, patterns: &'a Patterns, text: &[u8]) -> impl Iterator<Item = (Hit, &'a Entry)> {
         patterns.find_all(text).filter_map(|hit| Some((hit, self.entries.get(hit.pattern)?)))
     }
@@ -126,10 +151,37 @@ fn with_placeholders(specs: Vec<SecretSpec>) -> Result<Vec<Entry>, SecretError> 
         placeholders.push(drawn.map_err(|cause| SecretError::Placeholder { name: name(), cause })?);
     }
     let joined = specs.into_iter().zip(placeholders).map(|(spec, placeholder)| {
-        let SecretSpec { name, value, hosts, swap } = spec;
-        Entry { name, value, placeholder, hosts, swap }
+        let SecretSpec { name, value, hosts, swap, elsewhere, max_per_request } = spec;
+        Entry { name, value, placeholder, hosts, swap, elsewhere, max_per_request }
     });
     Ok(joined.collect())
+}
+
+/// Every placeholder, then every placeholder in base64, in both alphabets and wherever in it it begins; and whose
+/// each is.
+fn spread(entries: &[Entry]) -> (Vec<Vec<u8>>, Vec<usize>) {
+    let mut texts: Vec<Vec<u8>> = entries.iter().map(|entry| entry.placeholder.as_bytes().to_vec()).collect();
+    let mut owners: Vec<usize> = (0..entries.len()).collect();
+    for (owner, entry) in entries.iter().enumerate() {
+        for coding in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            for before in 0..3 {
+                let text = in_base64(entry.placeholder.as_bytes(), &coding, before);
+                if !texts.contains(&text) {
+                    texts.push(text);
+                    owners.push(owner);
+                }
+            }
+        }
+    }
+    (texts, owners)
+}
+
+/// The characters that `text` alone decides, where so many octets (of 3) come before it.
+fn in_base64(text: &[u8], coding: &GeneralPurpose, before: usize) -> Vec<u8> {
+    let padded = [[0; 2].get(..before).unwrap_or_default(), text].concat();
+    let whole = padded.len() * 8 / 6;
+    let shared = (before * 8).div_ceil(6);
+    coding.encode(&padded).into_bytes().into_iter().take(whole).skip(shared).collect()
 }
 
 /// Whether one contains the other.

@@ -12,22 +12,31 @@
 mod basic;
 mod book;
 mod detect;
+mod elsewhere;
+mod fields;
 mod inject;
 mod location;
+mod path;
 mod patterns;
 mod placeholder;
+mod places;
 mod replace;
 mod scrub;
 mod source;
 mod spec;
+mod spelling;
 mod store;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod value;
+mod walk;
 
 pub use detect::Misplaced;
+pub use elsewhere::{Elsewhere, Reaction, ReactionError};
 pub use inject::{InjectError, Injection, Injector};
 pub use location::{Location, LocationError};
+pub use path::{JsonPath, PathError};
 pub use patterns::PatternError;
 pub use placeholder::{Placeholder, PlaceholderError};
 pub use replace::{Replacements, Replacer};
@@ -35,4 +44,6 @@ pub use scrub::{Carried, ScrubStream, Scrubber, Uninspectable};
 pub use source::{Source, SourceError};
 pub use spec::{SecretError, SecretHost, SecretHostError, SecretSpec};
 pub use store::Secrets;
+pub use stream::InjectStream;
 pub use value::{SecretValue, ValueError};
+pub use walk::{Cut, FormWalk, JsonWalk, MultipartWalk, Walk};

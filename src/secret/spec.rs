@@ -4,9 +4,11 @@
 //! injected, at least one host, and no host that is any host.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use http::{HeaderName, HeaderValue};
 
+use super::elsewhere::Elsewhere;
 use super::location::Location;
 use super::patterns::PatternError;
 use super::placeholder::{Placeholder, PlaceholderError};
@@ -69,6 +71,10 @@ pub struct SecretSpec {
     pub hosts: Vec<SecretHost>,
     /// Where in a request; at least one. [`Location::defaults`] where nothing else is said.
     pub swap: Vec<Location>,
+    /// What is done about its placeholder toward hosts that may not have it.
+    pub elsewhere: Elsewhere,
+    /// Most times it may be put into one request; any number where nothing is said.
+    pub max_per_request: Option<NonZeroU32>,
 }
 
 impl SecretSpec {
@@ -82,7 +88,14 @@ impl SecretSpec {
             })
         };
         let hosts = hosts.iter().map(host).collect::<Result<_, _>>()?;
-        Ok(Self { name: name.to_owned(), value, hosts, swap: Location::defaults() })
+        Ok(Self {
+            name: name.to_owned(),
+            value,
+            hosts,
+            swap: Location::defaults(),
+            elsewhere: Elsewhere::default(),
+            max_per_request: None,
+        })
     }
 
     /// What can be judged of a secret alone.
@@ -100,7 +113,10 @@ impl SecretSpec {
         if let Some(host) = self.hosts.iter().find(|host| is_too_wide(&host.pattern)) {
             return Err(SecretError::HostTooWide { name: name(), host: host.pattern.to_string() });
         }
-        let for_fields = self.swap.iter().any(|location| !location.admits_basic());
+        if self.swap.iter().any(Location::is_json) && std::str::from_utf8(self.value.expose()).is_err() {
+            return Err(SecretError::JsonValue { name: name() });
+        }
+        let for_fields = self.swap.iter().any(Location::is_field);
         if for_fields && HeaderValue::from_bytes(self.value.expose()).is_err() {
             return Err(SecretError::FieldValue { name: name() });
         }
@@ -123,6 +139,8 @@ pub(super) struct Entry {
     pub(super) placeholder: Placeholder,
     pub(super) hosts: Vec<SecretHost>,
     pub(super) swap: Vec<Location>,
+    pub(super) elsewhere: Elsewhere,
+    pub(super) max_per_request: Option<NonZeroU32>,
 }
 
 impl Entry {
@@ -143,7 +161,7 @@ impl Entry {
 
     /// Whether a placeholder inside Basic credentials becomes the secret.
     pub(super) fn swaps_in_basic(&self) -> bool {
-        self.swap.iter().any(Location::admits_basic)
+        self.swap.contains(&Location::Basic)
     }
 
     /// The forms in which a response may bring the secret, each with what the guest gets instead.
@@ -210,6 +228,12 @@ pub enum SecretError {
     /// Control characters in a secret for header fields.
     #[error("the value of secret {name} has a control character, which no header field may hold")]
     FieldValue {
+        /// The secret.
+        name: String,
+    },
+    /// A secret for JSON strings that is no text.
+    #[error("the value of secret {name} is no UTF-8, which a string in JSON must be")]
+    JsonValue {
         /// The secret.
         name: String,
     },

@@ -57,6 +57,12 @@ impl Secrets {
         Injector::new(self.book(), peer)
     }
 
+    /// What only watches a request that no secret may be put into.
+    #[must_use]
+    pub fn watcher(&self) -> Injector {
+        Injector::without_peer(self.book())
+    }
+
     /// What takes secrets out of the responses of `host`, whatever the port; `None` where no secret may be
     /// known there.
     #[must_use]
@@ -64,7 +70,8 @@ impl Secrets {
         self.book().scrubber(host)
     }
 
-    /// The first placeholder in the URL or the header of a request to an origin that may not have its secret.
+    /// A placeholder in the URL or the header of a request to an origin that may not have its secret, and may not
+    /// have the placeholder either; those to be redacted are, where they can be.
     ///
     /// `verified` is the upstream the request would go to, once its certificate was verified. Without one, as
     /// over plain HTTP, no secret may go. Toward its own host a placeholder is never misplaced: where it is
@@ -73,7 +80,7 @@ impl Secrets {
     pub fn misplaced(
         &self,
         origin: &Origin,
-        parts: &http::request::Parts,
+        parts: &mut http::request::Parts,
         verified: Option<&VerifiedPeer>,
     ) -> Option<Misplaced> {
         self.book().misplaced(origin, parts, verified)
