@@ -5,11 +5,12 @@
 //! have them; and a secret that comes back becomes a placeholder again.
 //!
 //! Start at [`sandbox::Sandbox`], the facade that `portcullis run` uses and nothing else. Below it, from the
-//! guest outwards: [`link`], [`net`], [`sniff`], [`policy`] with [`dns`], [`tls`], [`http`], [`secret`].
+//! guest outwards: [`link`], [`net`], [`sniff`], [`policy`] with [`dns`], [`tls`], [`http`] with [`coding`], [`secret`].
 
 pub mod audit;
 #[doc(hidden)]
 pub mod cli;
+pub mod coding;
 pub mod config;
 pub mod control;
 pub mod dns;

@@ -151,6 +151,17 @@ pub struct Limits {
     pub scrub_silence: Duration where NONE..,
     /// Octets of a secret's beginning that a silence may let go; the rest of the secret is scrubbed all the same.
     pub released_octets: usize where 0..=3,
+    /// Octets decoded of a body in a content coding at once, and so the most that waits of it between the one who
+    /// sends it and the one who takes it.
+    pub decoded_step: usize where 1_024..=16 << 20,
+    /// Octets that one octet of a coded body may become, over the whole of it so far. Text becomes 3 to 30; gzip
+    /// can do 1,000, and the others far more.
+    pub decoded_ratio: u64,
+    /// Octets that a coded body may become whatever its ratio: a page of blanks is no bomb.
+    pub decoded_floor: u64,
+    /// Window of a zstd frame, octets, in powers of two: what RFC 9659 has every sender keep to. That of br is 16 MiB
+    /// at most, of gzip and deflate 32 KiB, by their formats.
+    pub decoded_window: usize where 1 << 10..=128 << 20,
     /// Octets of a guest's own text quoted in a refusal or an event.
     pub quoted_text: usize where ..=65_536,
 
@@ -290,6 +301,10 @@ impl Default for Limits {
             part_head: 8 << 10,
             scrub_silence: Duration::from_millis(15),
             released_octets: 3,
+            decoded_step: 64 << 10,
+            decoded_ratio: 200,
+            decoded_floor: 4 << 20,
+            decoded_window: 8 << 20,
             quoted_text: 256,
 
             dns_bindings: 16_384,

@@ -5,6 +5,8 @@
 #[path = "support/http_peers.rs"]
 mod http_peers;
 
+#[path = "http_mirror/coded.rs"]
+mod coded;
 #[path = "http_mirror/failure.rs"]
 mod failure;
 #[path = "http_mirror/head.rs"]

@@ -13,7 +13,8 @@ use hyper::body::{Body as _, Incoming};
 use super::body::GuestBody;
 use super::deny::Refusal;
 use super::watch::Progress;
-use super::{fields, gate};
+use super::{fields, gate, identity};
+use crate::coding::Coding;
 use crate::limits::Limits;
 use crate::secret::{Carried, Scrubber};
 
@@ -23,6 +24,8 @@ pub(super) struct Answer {
     pub(super) body: Incoming,
     /// Of the request.
     pub(super) method: Method,
+    /// Of the request: `If-None-Match`.
+    pub(super) none_match: Option<HeaderValue>,
     pub(super) progress: Rc<Progress>,
 }
 
@@ -34,24 +37,37 @@ impl Answer {
         Response::from_parts(self.parts, GuestBody::passed(self.body, self.progress))
     }
 
-    /// Without secrets, or not at all.
-    pub(super) fn scrub(
+    /// Without a content coding and without secrets, or not at all.
+    ///
+    /// The head of a coded answer waits for what follows it, if that comes soon: where it is in no such coding, the
+    /// guest can still be told.
+    pub(super) async fn scrub(
         mut self,
         scrubber: Scrubber,
         carried: Carried,
         limits: &Limits,
     ) -> Result<Response<GuestBody>, Refusal> {
-        if !self.body.is_end_stream() {
-            scrubber
-                .inspectable(&self.parts, carried)
-                .map_err(|reason| Refusal::bad_gateway("http_response_content_coding", reason.to_string()))?;
-        }
-        let length = self.length().filter(|_| scrubber.keeps_length());
+        let coding = if self.body.is_end_stream() {
+            // With no content, a coding that nobody can take off hides nothing.
+            Coding::of(&self.parts.headers).unwrap_or_default()
+        } else {
+            scrubber.inspectable(&self.parts, carried).map_err(|reason| refusal(&reason))?
+        };
+        // Of a decoded content the length is known when it has ended, unless there is none.
+        let keeps_length = |octets: &u64| scrubber.keeps_length() && (coding.is_none() || *octets == 0);
+        let length = self.length().filter(keeps_length);
         self.write(length);
+        if coding.is_some() {
+            identity::rewrite(&mut self.parts.headers);
+        } else if self.parts.status == StatusCode::NOT_MODIFIED {
+            identity::name_as_asked(&mut self.parts.headers, self.none_match.as_ref());
+        }
         scrubber.headers(&mut self.parts.headers);
         // The reason phrase and the spelling of field names are the upstream's text too.
         self.parts.extensions.clear();
-        Ok(Response::from_parts(self.parts, GuestBody::scrubbed(self.body, scrubber, self.progress, limits)))
+        let mut body = GuestBody::scrubbed(self.body, coding, scrubber, self.progress, limits);
+        body.begin(limits.scrub_silence).await.map_err(|fault| refusal(&fault))?;
+        Ok(Response::from_parts(self.parts, body))
     }
 
     fn write(&mut self, length: Option<u64>) {
@@ -81,6 +97,10 @@ impl Answer {
         let may_lack_content = self.method == Method::HEAD || self.parts.status == StatusCode::NOT_MODIFIED;
         (octets == 0 || may_lack_content).then_some(octets)
     }
+}
+
+fn refusal(reason: &impl std::fmt::Display) -> Refusal {
+    Refusal::bad_gateway("http_response_content_coding", reason.to_string())
 }
 
 /// Whether the upstream ends its h1 connection after this answer.

@@ -5,17 +5,21 @@
 //! nothing: hyper does; what goes upstream is [`super::request`]'s. Invariant: a body whose source broke off fails,
 //! it never ends.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::timeout;
 
 use super::fields;
-use super::held::Held;
+use super::identity::{self, Identity};
 use super::watch::Progress;
+use crate::coding::{Coding, CodingError};
 use crate::limits::Limits;
 use crate::secret::Scrubber;
 
@@ -28,6 +32,9 @@ pub(super) enum BodyError {
     /// The upstream broke off, or sent what is no body.
     #[error("the upstream's body broke off")]
     Upstream(#[source] hyper::Error),
+    /// The upstream's content is not in its coding, or becomes too much.
+    #[error("the upstream's body: {0}")]
+    Coding(#[from] CodingError),
     /// Nothing moved for too long.
     #[error("the exchange stalled")]
     Stalled,
@@ -65,9 +72,10 @@ impl GuestBody {
         Self(Source::Passed(Passed::new(inner, progress)))
     }
 
-    /// An upstream's body without the secrets `scrubber` knows.
+    /// An upstream's body without its coding and without the secrets `scrubber` knows.
     pub(super) fn scrubbed(
         inner: Incoming,
+        coding: Option<Coding>,
         scrubber: Scrubber,
         progress: Rc<Progress>,
         limits: &Limits,
@@ -75,10 +83,36 @@ impl GuestBody {
         if inner.is_end_stream() {
             return Self::passed(inner, progress);
         }
-        let length = if scrubber.keeps_length() { inner.size_hint().exact() } else { None };
-        let stream = Held::new(scrubber.body(), limits);
+        let content = Identity::new(coding, scrubber.body(), limits);
+        let keeps_length = scrubber.keeps_length() && content.is_as_sent();
+        let length = if keeps_length { inner.size_hint().exact() } else { None };
         let passed = Passed::new(inner, progress);
-        Self(Source::Scrubbed(Box::new(Scrubbed { passed, scrubber, stream, length, end: End::NotYet })))
+        Self(Source::Scrubbed(Box::new(Scrubbed {
+            passed,
+            scrubber,
+            content,
+            ahead: None,
+            length,
+            end: End::NotYet,
+        })))
+    }
+}
+
+impl GuestBody {
+    /// Waits for the beginning of a coded content, no longer than `patience`; fails where it is in no such coding.
+    pub(super) async fn begin(&mut self, patience: Duration) -> Result<(), CodingError> {
+        let Source::Scrubbed(scrubbed) = &mut self.0 else { return Ok(()) };
+        if scrubbed.content.is_as_sent() {
+            return Ok(());
+        }
+        match timeout(patience, poll_fn(|cx| scrubbed.poll_clean(cx))).await {
+            Ok(Err(BodyError::Coding(fault))) => Err(fault),
+            Ok(ahead) => {
+                scrubbed.ahead = Some(ahead).filter(|ahead| !matches!(ahead, Ok(ahead) if ahead.is_empty()));
+                Ok(())
+            }
+            Err(_silence) => Ok(()),
+        }
     }
 }
 
@@ -104,7 +138,7 @@ impl Body for GuestBody {
             Source::Nothing => true,
             Source::Whole { line, .. } => line.is_empty(),
             Source::Passed(passed) => passed.inner.is_end_stream(),
-            Source::Scrubbed(scrubbed) => matches!(scrubbed.end, End::Told),
+            Source::Scrubbed(scrubbed) => scrubbed.ahead.is_none() && matches!(scrubbed.end, End::Told),
         }
     }
 
@@ -152,13 +186,14 @@ impl Passed {
     }
 }
 
-/// Frames of an upstream, scrubbed; what a match may still begin with is held back to the next or the end, or to
-/// a silence.
+/// Frames of an upstream, decoded and scrubbed, of which no more than one step is there at once.
 struct Scrubbed {
     passed: Passed,
     scrubber: Scrubber,
-    stream: Held,
-    /// Octets still to come, where scrubbing changes no length.
+    content: Identity,
+    /// What came of the beginning, before anyone asked for it.
+    ahead: Option<Result<Bytes, BodyError>>,
+    /// Octets still to come, where nothing changes the length.
     length: Option<u64>,
     end: End,
 }
@@ -174,6 +209,9 @@ enum End {
 impl Scrubbed {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
+            if let Some(ahead) = self.ahead.take() {
+                return Poll::Ready(Some(ahead.map(Frame::data)));
+            }
             match std::mem::replace(&mut self.end, End::NotYet) {
                 End::NotYet => {}
                 End::Trailers(trailers) => {
@@ -185,14 +223,12 @@ impl Scrubbed {
                     return Poll::Ready(None);
                 }
             }
-            let clean = match self.passed.poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => self.scrub(frame),
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
-                Poll::Ready(None) => {
-                    self.end = End::Told;
-                    self.stream.finish()
+            let clean = match ready!(self.poll_clean(cx)) {
+                Ok(clean) => clean,
+                Err(error) => {
+                    tracing::debug!(%error, "an answer broke off");
+                    return Poll::Ready(Some(Err(error)));
                 }
-                Poll::Pending => ready!(self.stream.poll_released(cx)),
             };
             if !clean.is_empty() {
                 self.length = self.length.map(|length| length.saturating_sub(clean.len() as u64));
@@ -201,14 +237,35 @@ impl Scrubbed {
         }
     }
 
-    fn scrub(&mut self, frame: Frame<Bytes>) -> Bytes {
+    /// What comes next, maybe nothing; a fault leaves the end untold for ever.
+    fn poll_clean(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, BodyError>> {
+        if self.content.has_more() {
+            self.passed.exchange.0.moved();
+            return Poll::Ready(Ok(self.content.push(Bytes::new())?));
+        }
+        Poll::Ready(match self.passed.poll_frame(cx) {
+            Poll::Ready(Some(frame)) => self.clean(frame?),
+            Poll::Ready(None) => {
+                let rest = self.content.finish()?;
+                self.end = End::Told;
+                Ok(rest)
+            }
+            Poll::Pending => Ok(ready!(self.content.held.poll_released(cx))),
+        })
+    }
+
+    fn clean(&mut self, frame: Frame<Bytes>) -> Result<Bytes, BodyError> {
         match frame.into_data() {
-            Ok(data) => self.stream.push(data),
+            Ok(data) => Ok(self.content.push(data)?),
             Err(frame) => {
+                let rest = self.content.finish()?;
                 let mut trailers = frame.into_trailers().unwrap_or_default();
+                if !self.content.is_as_sent() {
+                    identity::rewrite(&mut trailers);
+                }
                 self.scrubber.headers(&mut trailers);
                 self.end = End::Trailers(trailers);
-                self.stream.finish()
+                Ok(rest)
             }
         }
     }

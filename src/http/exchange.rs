@@ -9,7 +9,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, IF_NONE_MATCH};
 use http::{Request, Response, StatusCode, request, response};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::{http1, http2};
@@ -219,6 +219,7 @@ impl Exchanges {
     ) -> Result<Response<GuestBody>, Ending> {
         let Prepared { mut parts, sender, handshake, scrubber, carried, change } = prepared;
         let method = parts.method.clone();
+        let none_match = parts.headers.get(IF_NONE_MATCH).cloned();
         let mut body = RequestBody::new(body, change, Rc::clone(progress));
         match body.settle(&self.mirror.limits).await {
             Ok(Some(length)) => fields::write_length(&mut parts, length),
@@ -232,11 +233,11 @@ impl Exchanges {
             return self.switch_protocols(handshake, parts, scrubber);
         }
         self.switch.forget();
-        let answer = Answer { parts, body, method, progress: Rc::clone(progress) };
+        let answer = Answer { parts, body, method, none_match, progress: Rc::clone(progress) };
         match scrubber {
             None => Ok(answer.pass()),
             Some(scrubber) => {
-                Ok(answer.scrub(scrubber, carried, &self.mirror.limits).map_err(Ending::Failed)?)
+                Ok(answer.scrub(scrubber, carried, &self.mirror.limits).await.map_err(Ending::Failed)?)
             }
         }
     }

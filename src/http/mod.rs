@@ -17,6 +17,7 @@ mod h1;
 mod h2;
 mod held;
 mod hold;
+mod identity;
 mod linger;
 mod recorder;
 mod request;

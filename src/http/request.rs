@@ -49,6 +49,8 @@ pub(super) struct Change {
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum End {
     NotYet,
+    /// It has, and what is done to it goes on.
+    Near,
     Reached,
 }
 
@@ -59,24 +61,39 @@ impl Change {
     }
 
     fn take(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), Refusal> {
-        let data = match frame.map(Frame::into_data) {
-            Some(Ok(data)) => self.content.push(data)?,
+        match frame.map(Frame::into_data) {
+            Some(Ok(data)) => self.ready = self.content.push(data)?,
             Some(Err(frame)) => {
                 self.trailers = frame.into_trailers().ok();
-                self.end = End::Reached;
-                self.content.finish()?
+                self.end = End::Near;
             }
-            None => {
-                self.end = End::Reached;
-                self.content.finish()?
+            None => self.end = End::Near,
+        }
+        self.tell();
+        Ok(())
+    }
+
+    /// Does what can be done without more of the source; whether that was anything.
+    fn go_on(&mut self) -> Result<bool, Refusal> {
+        if self.content.has_more() {
+            self.ready = self.content.push(Bytes::new())?;
+        } else if self.end == End::Near {
+            match self.content.finish()? {
+                Some(data) => self.ready = data,
+                None => self.end = End::Reached,
             }
-        };
-        self.ready = data;
+        } else {
+            return Ok(false);
+        }
+        self.tell();
+        Ok(true)
+    }
+
+    fn tell(&mut self) {
         let news = self.content.news();
         if !news.is_empty() {
             self.waiting = Some(self.recorder.record(news));
         }
-        Ok(())
     }
 
     /// What is ready to go on; `Pending` while it must wait, `None` where more must be taken first.
@@ -94,7 +111,8 @@ impl Change {
             self.length = self.length.map(|length| length.saturating_sub(data.len() as u64));
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+        let trailers = if self.end == End::Reached { self.trailers.take() } else { None };
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
     }
 
     fn is_over(&self) -> bool {
@@ -160,21 +178,31 @@ impl RequestBody {
                     return Poll::Pending;
                 }
             }
-            let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-            let taken = match Pin::new(inner).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    self.progress.moved();
-                    change.take(Some(with_allowed_trailers(frame)))
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    self.progress.break_off();
-                    return Poll::Ready(Some(Err(BodyError::Guest(error))));
-                }
-                Poll::Ready(None) => change.take(None),
-                Poll::Pending => {
-                    self.progress.sent_by(cx.waker());
-                    return Poll::Pending;
-                }
+            let taken = match change.go_on() {
+                Ok(true) => continue,
+                Ok(false) => match poll_inner(self.inner.as_mut(), cx) {
+                    Poll::Ready(Some(Ok(frame))) => {
+                        self.progress.moved();
+                        change.take(Some(with_allowed_trailers(frame)))
+                    }
+                    Poll::Ready(Some(Err(error))) => {
+                        self.progress.break_off();
+                        return Poll::Ready(Some(Err(BodyError::Guest(error))));
+                    }
+                    Poll::Ready(None) => change.take(None),
+                    Poll::Pending => {
+                        self.progress.sent_by(cx.waker());
+                        match change.content.flush() {
+                            Ok(data) if data.is_empty() => return Poll::Pending,
+                            Ok(data) => {
+                                change.ready = data;
+                                Ok(())
+                            }
+                            Err(refusal) => Err(refusal),
+                        }
+                    }
+                },
+                Err(refusal) => Err(refusal),
             };
             if let Err(refusal) = taken {
                 return self.refuse(refusal);
@@ -183,8 +211,7 @@ impl RequestBody {
     }
 
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) else {
+        let Poll::Ready(frame) = poll_inner(self.inner.as_mut(), cx) else {
             self.progress.sent_by(cx.waker());
             return Poll::Pending;
         };
@@ -214,6 +241,14 @@ impl RequestBody {
         self.progress.refuse(refusal);
         Poll::Ready(Some(Err(BodyError::Refused)))
     }
+}
+
+/// The next frame of a guest's body; none after it was dropped.
+fn poll_inner(
+    inner: Option<&mut Incoming>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    inner.map_or(Poll::Ready(None), |inner| Pin::new(inner).poll_frame(cx))
 }
 
 impl Body for RequestBody {

@@ -46,11 +46,12 @@ impl Exchanges {
         if stream.as_ref().is_some_and(|stream| stream.may_inject()) {
             carried = Carried::Secret;
         }
+        let content = stream.map(|stream| Content::new(stream, &parts.headers, limits)).transpose()?;
         let recorder = Recorder::new(&self.mirror, subject);
         if !injections.is_empty() && !recorder.record(injections).await {
             return Err(Recorder::unrecorded().into());
         }
-        let change = stream.map(|stream| Change::new(Content::new(stream), recorder));
+        let change = content.map(|content| Change::new(content, recorder));
         Ok(Put { carried, change })
     }
 }

@@ -8,13 +8,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::inject::{Injection, ask_for_identity};
 use super::patterns::Patterns;
 use super::replace::{Replacements, Replacer};
+use crate::coding::{Coding, CodingError};
 
 /// Scrubs the responses of one host.
 pub struct Scrubber {
@@ -43,9 +44,15 @@ impl Carried {
 /// Why a response cannot be searched for secrets, and must be refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Uninspectable {
-    /// A content or transfer coding.
-    #[error("the answer is compressed or otherwise coded, though identity was asked for")]
-    Coded,
+    /// A content coding that cannot be taken off.
+    #[error("the answer cannot be searched: {0}, though identity was asked for")]
+    Coded(CodingError),
+    /// A transfer coding.
+    #[error("the answer cannot be searched: it has a transfer coding that was not asked for")]
+    TransferCoded,
+    /// A slice of a coded content.
+    #[error("the answer is a part (206) of a coded content, which cannot be decoded")]
+    CodedPart,
     /// A slice, where a request with a secret asked for the whole.
     #[error("the answer to a request with a secret is a part (206), which could cut the secret in two")]
     Part,
@@ -105,16 +112,19 @@ impl Scrubber {
         self.replacements.keeps_length()
     }
 
-    /// Whether the body can be searched as it comes; if not, the response must be refused.
+    /// Whether the body can be searched as it comes, and the coding to be taken off first; if not, the response
+    /// must be refused.
     ///
-    /// To be asked before [`Scrubber::headers`], and not of an answer to HEAD, which has no body to hide in.
-    pub fn inspectable(&self, parts: &Parts, carried: Carried) -> Result<(), Uninspectable> {
-        if is_bodiless(parts.status) {
-            return Ok(());
+    /// To be asked before [`Scrubber::headers`], and of whatever may have content, 204 and 304 too: h2 has no rule
+    /// that keeps an upstream from sending it.
+    pub fn inspectable(&self, parts: &Parts, carried: Carried) -> Result<Option<Coding>, Uninspectable> {
+        let coding = Coding::of(&parts.headers).map_err(Uninspectable::Coded)?;
+        let transfer = parts.headers.get_all(TRANSFER_ENCODING);
+        if !transfer.iter().all(|value| is_list_of(value, "chunked")) {
+            return Err(Uninspectable::TransferCoded);
         }
-        let coded = |name, plain| !parts.headers.get_all(name).iter().all(|value| is_list_of(value, plain));
-        if coded(CONTENT_ENCODING, "identity") || coded(TRANSFER_ENCODING, "chunked") {
-            return Err(Uninspectable::Coded);
+        if parts.status == StatusCode::PARTIAL_CONTENT && coding.is_some() {
+            return Err(Uninspectable::CodedPart);
         }
         if parts.status == StatusCode::PARTIAL_CONTENT && carried == Carried::Secret {
             return Err(Uninspectable::Part);
@@ -122,13 +132,8 @@ impl Scrubber {
         if parts.headers.get_all(CONTENT_TYPE).iter().any(is_byteranges) {
             return Err(Uninspectable::Parts);
         }
-        Ok(())
+        Ok(coding)
     }
-}
-
-/// RFC 9110 §6.4.1: these have no content whatever their fields say.
-fn is_bodiless(status: StatusCode) -> bool {
-    status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
 }
 
 /// Whether every member of a comma-separated list is `word`, in any case; an empty list is one.

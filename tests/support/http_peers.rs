@@ -160,12 +160,14 @@ pub(crate) fn get(alpn: Alpn, path: &str) -> Request<Fed> {
 pub(crate) struct Setting {
     pub(crate) alpn: Alpn,
     pub(crate) limits: Limits,
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) events: Rc<dyn Fn(Event)>,
 }
 
 impl Setting {
     pub(crate) fn new(alpn: Alpn) -> Self {
-        Self { alpn, limits: Limits::default(), events: Rc::new(|_| {}) }
+        let secrets = Secrets::new(Vec::new()).unwrap();
+        Self { alpn, limits: Limits::default(), secrets, events: Rc::new(|_| {}) }
     }
 
     /// A guest whose requests go to `upstream`.
@@ -173,7 +175,7 @@ impl Setting {
         let (guest, guest_end) = duplex(64 << 10);
         let mirror = Mirror {
             origin: Origin { scheme: Scheme::Http, host: HostName::parse("a.example").unwrap(), port: 80 },
-            secrets: Secrets::new(Vec::new()).unwrap(),
+            secrets: self.secrets.clone(),
             limits: Arc::new(self.limits.clone()),
             events: self.events.clone(),
             can_record: Rc::new(|| true),
