@@ -112,8 +112,10 @@ mod tests {
     use super::*;
 
     fn fields(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let field = |(name, value): &(_, _)| (HeaderName::from_static(name), HeaderValue::from_static(value));
-        fields.iter().map(field).collect()
+        let named = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        fields.iter().map(named).collect()
     }
 
     #[test]
