@@ -35,11 +35,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis::config::Config;
 use portcullis::link::memory;
-use portcullis::name::HostPattern;
 use portcullis::net;
 use portcullis::policy::ConnectTo;
 use portcullis::sandbox::Sandbox;
-use portcullis::secret::{Location, SecretHost, SecretSpec, SecretValue};
+use portcullis::secret::{SecretSpec, SecretValue};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject as _;
@@ -280,13 +279,8 @@ impl Sandboxed {
             connect_to: vec![ConnectTo::parse(&format!("{HOST}:443:{upstream}")).unwrap()],
             ..Config::default()
         };
-        let secret = SecretSpec {
-            name: "TOKEN".into(),
-            value: SecretValue::new(SECRET.into()).unwrap(),
-            hosts: vec![SecretHost { pattern: HostPattern::parse(HOST).unwrap(), port: 443 }],
-            swap: Location::defaults(),
-            shape: None,
-        };
+        let value = SecretValue::new(SECRET.into()).unwrap();
+        let secret = SecretSpec::new("TOKEN", value, &[HOST]).unwrap();
         let prepared = Sandbox::builder().config(config).secret(secret).prepare().unwrap();
         let (_, placeholder) = prepared.guest_env().placeholders[0].clone();
         let (ours, theirs) = memory::pair(1_024, 1_500);

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::BytesCount;
-use portcullis::name::{HostName, HostPattern};
-use portcullis::secret::{Location, ScrubStream, SecretHost, SecretSpec, SecretValue, Secrets};
+use portcullis::name::HostName;
+use portcullis::secret::{ScrubStream, SecretSpec, SecretValue, Secrets};
 
 const HOST: &str = "api.example";
 const SECRETS: [usize; 3] = [1, 5, 20];
@@ -93,12 +93,10 @@ const PREFIXES: [&str; 5] = ["sk-proj-", "ghp_", "sk-ant-api03-", "xoxb-", ""];
 const VALUE: usize = 51;
 
 fn secrets(count: usize, prefixes: &[&str]) -> Arc<Secrets> {
-    let spec = |index: usize| SecretSpec {
-        name: format!("SECRET_{index}"),
-        value: SecretValue::new(value(index, prefixes[index % prefixes.len()]).into_bytes()).expect("valid"),
-        hosts: vec![SecretHost { pattern: HostPattern::parse(HOST).expect("a name"), port: 443 }],
-        swap: Location::defaults(),
-        shape: None,
+    let spec = |index: usize| {
+        let value = value(index, prefixes[index % prefixes.len()]).into_bytes();
+        let value = SecretValue::new(value).expect("valid");
+        SecretSpec::new(&format!("SECRET_{index}"), value, &[HOST]).expect("valid")
     };
     Secrets::new((0..count).map(spec).collect()).expect("valid")
 }

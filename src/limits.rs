@@ -138,6 +138,14 @@ pub struct Limits {
     pub h2_pending_resets: usize where 0..,
     /// h2 streams we had to reset for a peer's faults; over it the connection ends.
     pub h2_error_resets: usize where 0..,
+    /// Octets of a request's body collected to tell its new length, where secrets change it; a longer one is sent
+    /// in chunks.
+    pub collected_body: usize where 0..=1 << 30,
+    /// Arrays and objects within one another that are walked through to a string of a JSON body; deeper ones are
+    /// passed on with nothing injected from there on.
+    pub json_depth: usize where ..=65_536,
+    /// Octets of the fields of one part of a multipart body; from a longer head on nothing is injected.
+    pub part_head: usize where ..=1 << 20,
     /// How long an answer is silent before the beginning of what may be a secret goes on to the guest, where it is
     /// no longer than `released_octets`: a peer may wait for the end of a message that ends as a secret begins.
     pub scrub_silence: Duration where NONE..,
@@ -315,6 +323,9 @@ impl Default for Limits {
             h2_send_buffer: 256 << 10,
             h2_pending_resets: 32,
             h2_error_resets: 128,
+            collected_body: 1 << 20,
+            json_depth: 128,
+            part_head: 8 << 10,
             scrub_silence: Duration::from_millis(15),
             released_octets: 3,
             retired_values: 16,

@@ -314,6 +314,8 @@ pub enum Termination {
     Shutdown,
     /// The guest's link ended.
     LinkClosed,
+    /// The guest sent a placeholder where its secret's `elsewhere` says `terminate`; with the refusal's text.
+    Misuse(String),
     /// The link failed, or the runtime could not be made.
     Failed(String),
 }

@@ -228,12 +228,32 @@ fn a_fault_in_the_file_is_told_with_its_line_and_column() {
         ("[secrets.GOOD]\nhosts = [\"*\"]", "2:10", "'*' would be any host"),
         ("[secrets.GOOD]\nhosts = [\"a.example\"]\nfrom = \"file:///x\"", "3:8", "comes from env://VARIABLE"),
         (
-            "[secrets.GOOD]\nhosts = [\"a.example\"]\nswap = [\"basic\", \"body\"]",
+            "[secrets.GOOD]\nhosts = [\"a.example\"]\nswap = [\"basic\", \"cookie\"]",
             "3:18",
             "is no place to swap",
         ),
         ("[secrets.GOOD]\nhosts = [\"a.example\"]\nswap = [\"header:host\"]", "3:9", "cannot hold a secret"),
         ("[secrets.GOOD]\nhosts = [\"a.example\"]\nswap = []", "3:8", "leave swap out"),
+        (
+            "[secrets.GOOD]\nhosts = [\"a.example\"]\nswap = [\"body:json:a..b\"]",
+            "3:9",
+            "write a pointer as /a/b/0",
+        ),
+        (
+            "[secrets.GOOD]\nhosts = [\"a.example\"]\nelsewhere = \"kill\"",
+            "3:13: [secrets.GOOD] elsewhere",
+            "inert, redact, deny or terminate",
+        ),
+        (
+            "[secrets.GOOD]\nhosts = [\"a.example\"]\nelsewhere = { host = \"deny\" }",
+            "3:13: [secrets.GOOD] elsewhere",
+            "the keys body, header and url",
+        ),
+        (
+            "[secrets.GOOD]\nhosts = [\"a.example\"]\nmax_per_request = 0",
+            "3:19: [secrets.GOOD] max_per_request",
+            "a whole number from 1",
+        ),
         ("[secrets.GOOD]\nvalue = \"hunter2-hunter2\"", "2:1", "unknown field `value`"),
         ("[secrets]\nGOOD = \"hunter2-hunter2\"", "2:8", "expected a table with hosts"),
     ] {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use portcullis::http::{Mirror, Upstream, serve};
 use portcullis::limits::Limits;
-use portcullis::name::{HostName, HostPattern, Origin, Scheme};
-use portcullis::secret::{Location, SecretHost, SecretSpec, SecretValue, Secrets};
+use portcullis::name::{HostName, Origin, Scheme};
+use portcullis::secret::{SecretSpec, SecretValue, Secrets};
 use portcullis::tls::Alpn;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,13 +24,8 @@ const SECRET: &str = "seven-seas-are-a-secret";
 
 /// A mirror with the secret, of which a silence lets the first octets go.
 fn scrubbing() -> Mirror {
-    let secret = SecretSpec {
-        name: "TOKEN".into(),
-        value: SecretValue::new(SECRET.into()).unwrap(),
-        hosts: vec![SecretHost { pattern: HostPattern::parse("a.example").unwrap(), port: 443 }],
-        swap: vec![Location::Header],
-        shape: None,
-    };
+    let value = SecretValue::new(SECRET.into()).unwrap();
+    let secret = SecretSpec::new("TOKEN", value, &["a.example"]).unwrap();
     Mirror { secrets: Secrets::new(vec![secret]).unwrap(), ..mirror() }
 }
 

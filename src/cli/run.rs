@@ -95,6 +95,7 @@ fn wait(mut child: Child, termination: oneshot::Receiver<Termination>) -> Result
             exit = child.wait() => return Ok(exit?),
             why = termination => match why {
                 Ok(Termination::Failed(why)) => return Err(format!("the sandbox failed: {why}").into()),
+                Ok(Termination::Misuse(why)) => return Err(format!("the sandbox was ended: {why}").into()),
                 // The link goes with the last process of the namespace, so the command has ended or soon will.
                 Ok(Termination::LinkClosed | Termination::Shutdown) | Err(_) => {}
             },

@@ -72,6 +72,7 @@ fn start(args: &ServeArgs) -> Result<(), Failure> {
     }
     match why {
         Some(Termination::Failed(why)) => Err(format!("the sandbox failed: {why}").into()),
+        Some(Termination::Misuse(why)) => Err(format!("the sandbox was ended: {why}").into()),
         Some(Termination::LinkClosed | Termination::Shutdown) | None => Ok(()),
     }
 }

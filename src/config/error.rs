@@ -156,6 +156,15 @@ pub enum Problem {
     /// No place at all.
     #[error("a secret with no place to stand is of no use; leave swap out for header and basic")]
     SwapEmpty,
+    /// No reaction to a placeholder elsewhere.
+    #[error("write inert, redact, deny or terminate, as in elsewhere = {{ url = \"deny\" }}")]
+    Elsewhere,
+    /// A kind of place that is none.
+    #[error("elsewhere has the keys body, header and url; write one word for all three")]
+    ElsewherePlace,
+    /// A bound that no request could hold.
+    #[error("write a whole number from 1, or leave it out for any number")]
+    MaxPerRequest,
     /// A secret for a host whose traffic is not looked at.
     #[error(
         "secret {name} could never be injected there; take the host off [tls] passthrough or off the secret"

@@ -76,13 +76,15 @@ struct Tls {
 #[derive(Deserialize)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a table with hosts, and from, swap, shape and alphabet where they are not the default"
+    expecting = "a table with hosts, and from, swap, elsewhere, max_per_request, shape and alphabet where they are not the default"
 )]
 struct Secret {
     from: Option<Spanned<From>>,
     #[serde(default)]
     hosts: Vec<Spanned<String>>,
     swap: Option<Spanned<Vec<Spanned<String>>>>,
+    elsewhere: Option<Spanned<toml::Value>>,
+    max_per_request: Option<Spanned<i64>>,
     shape: Option<Spanned<String>>,
     alphabet: Option<Spanned<String>>,
 }
@@ -216,6 +218,14 @@ impl Source<'_> {
         let entry = SecretEntry::new(name.get_ref(), from, hosts?, swap);
         let mut entry = entry.map_err(|problem| self.fault(name.span(), &key, problem))?;
         entry.shape = self.shape(&key, secret)?;
+        if let Some(value) = &secret.elsewhere {
+            let fault = |problem| self.fault(value.span(), &format!("{key} elsewhere"), problem);
+            entry.elsewhere = secret::elsewhere(value.get_ref()).map_err(fault)?;
+        }
+        if let Some(number) = &secret.max_per_request {
+            let fault = |problem| self.fault(number.span(), &format!("{key} max_per_request"), problem);
+            entry.max_per_request = Some(secret::max_per_request(*number.get_ref()).map_err(fault)?);
+        }
         Ok(entry)
     }
 

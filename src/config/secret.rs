@@ -2,8 +2,10 @@
 //!
 //! It never sees a value. Invariant: an entry has at least one host, and none of them is any host.
 
+use std::num::NonZeroU32;
+
 use crate::name::HostPattern;
-use crate::secret::{SecretHost, SecretHostError, Shape, Source};
+use crate::secret::{Elsewhere, Reaction, SecretHost, SecretHostError, Shape, Source};
 
 use super::Problem;
 
@@ -23,6 +25,10 @@ pub struct SecretEntry {
     pub swap: Vec<String>,
     /// What its placeholder looks like, where that is not as usual for its kind.
     pub shape: Option<Shape>,
+    /// What is done about its placeholder toward other hosts.
+    pub elsewhere: Elsewhere,
+    /// How often it may be put into one request, where that is bounded.
+    pub max_per_request: Option<NonZeroU32>,
 }
 
 impl SecretEntry {
@@ -48,7 +54,8 @@ impl SecretEntry {
         }
         let from = from.unwrap_or_else(|| Source::Env(name.to_owned()));
         let swap = swap.unwrap_or_else(|| DEFAULT_SWAP.map(str::to_owned).into());
-        Ok(Self { name: name.to_owned(), from, hosts, swap, shape: None })
+        let (elsewhere, max_per_request) = (Elsewhere::default(), None);
+        Ok(Self { name: name.to_owned(), from, hosts, swap, shape: None, elsewhere, max_per_request })
     }
 }
 
@@ -62,6 +69,31 @@ pub(super) fn host(text: &str) -> Result<(HostPattern, u16), Problem> {
         Err(SecretHostError::Target(error)) => Err(Problem::Rule(error)),
         Err(SecretHostError::PlainHttp) => Err(Problem::SecretOnPlainHttp),
     }
+}
+
+/// Reads what is done about a placeholder elsewhere: one word for all places, or one for each kind.
+pub(super) fn elsewhere(value: &toml::Value) -> Result<Elsewhere, Problem> {
+    let word = |value: &toml::Value| {
+        let text = value.as_str().ok_or(Problem::Elsewhere)?;
+        Reaction::parse(text).map_err(|_| Problem::Elsewhere)
+    };
+    let Some(table) = value.as_table() else { return word(value).map(Elsewhere::all) };
+    let mut elsewhere = Elsewhere::default();
+    for (place, value) in table {
+        let reaction = match place.as_str() {
+            "body" => &mut elsewhere.body,
+            "header" => &mut elsewhere.header,
+            "url" => &mut elsewhere.url,
+            _ => return Err(Problem::ElsewherePlace),
+        };
+        *reaction = word(value)?;
+    }
+    Ok(elsewhere)
+}
+
+/// Reads how often a secret may be put into one request.
+pub(super) fn max_per_request(number: i64) -> Result<NonZeroU32, Problem> {
+    u32::try_from(number).ok().and_then(NonZeroU32::new).ok_or(Problem::MaxPerRequest)
 }
 
 /// What of a `--secret` may be repeated in an error: its hosts, and a name that is one.

@@ -46,12 +46,8 @@ impl From<Refusal> for Ending {
 
 /// How an exchange ends that no answer came for.
 pub(super) fn ending(error: &hyper::Error, host: &HostName, progress: &Progress) -> Ending {
-    if progress.is_stalled() {
-        let text = "the request's body stalled";
-        return Ending::Failed(Refusal::new(StatusCode::REQUEST_TIMEOUT, "connection_read_timeout", text));
-    }
-    if progress.is_broken() {
-        return Ending::Failed(Refusal::bad_request("the request's body broke off"));
+    if progress.is_broken() || progress.is_stalled() {
+        return of_the_guest(progress);
     }
     if is_unprocessed(error) {
         return Ending::unprocessed();
@@ -64,6 +60,18 @@ pub(super) fn ending(error: &hyper::Error, host: &HostName, progress: &Progress)
     } else {
         gone(host)
     })
+}
+
+/// How an exchange ends whose request's body failed.
+pub(super) fn of_the_guest(progress: &Progress) -> Ending {
+    if let Some(refusal) = progress.refusal() {
+        return Ending::Denied(refusal);
+    }
+    if progress.is_stalled() {
+        let text = "the request's body stalled";
+        return Ending::Failed(Refusal::new(StatusCode::REQUEST_TIMEOUT, "connection_read_timeout", text));
+    }
+    Ending::Failed(Refusal::bad_request("the request's body broke off"))
 }
 
 /// The upstream's connection ended before it answered.

@@ -2,7 +2,8 @@
 //!
 //! They pass frames on as they come and buffer none; they report every frame to the exchange's
 //! [`Progress`], drop trailer fields that may not be trailers, and scrub what goes to the guest. They frame
-//! nothing: hyper does. Invariant: a body whose source broke off fails, it never ends.
+//! nothing: hyper does; what goes upstream is [`super::request`]'s. Invariant: a body whose source broke off fails,
+//! it never ends.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -37,74 +38,9 @@ pub(super) enum BodyError {
     /// Nothing moved for too long.
     #[error("the exchange stalled")]
     Stalled,
-}
-
-/// A request's body on its way upstream.
-#[derive(Debug)]
-pub(super) struct RequestBody {
-    /// There until it is dropped.
-    inner: Option<Incoming>,
-    progress: Rc<Progress>,
-}
-
-impl RequestBody {
-    pub(super) fn new(inner: Incoming, progress: Rc<Progress>) -> Self {
-        if !inner.is_end_stream() {
-            progress.open_request(inner.size_hint().exact());
-        }
-        Self { inner: Some(inner), progress }
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.progress.is_stalled() {
-            self.progress.break_off();
-            return Poll::Ready(Some(Err(BodyError::Stalled)));
-        }
-        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) else {
-            self.progress.sent_by(cx.waker());
-            return Poll::Pending;
-        };
-        Poll::Ready(match frame {
-            Some(Ok(frame)) => {
-                self.progress.moved();
-                Some(Ok(with_allowed_trailers(frame)))
-            }
-            Some(Err(error)) => {
-                self.progress.break_off();
-                Some(Err(BodyError::Guest(error)))
-            }
-            None => {
-                self.progress.end_request();
-                None
-            }
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
-    }
-}
-
-impl Drop for RequestBody {
-    fn drop(&mut self) {
-        self.progress.end_request();
-        if let Some(unread) = self.inner.take() {
-            self.progress.keep_unread(unread);
-        }
-    }
+    /// What it holds may not go on; the exchange knows why.
+    #[error("the request's body was refused")]
+    Refused,
 }
 
 /// A response's body on its way to the guest.
@@ -335,7 +271,7 @@ impl Scrubbed {
     }
 }
 
-fn with_allowed_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+pub(super) fn with_allowed_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
             fields::keep_allowed_trailers(&mut trailers);

@@ -19,6 +19,14 @@ pub struct Refusal {
     status: StatusCode,
     error: &'static str,
     text: String,
+    weight: Weight,
+}
+
+/// What a refusal comes to beyond the request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Weight {
+    Request,
+    Sandbox,
 }
 
 impl Refusal {
@@ -53,7 +61,19 @@ impl Refusal {
     ///
     /// [RFC 9209 §2.3]: https://www.rfc-editor.org/rfc/rfc9209#section-2.3
     pub fn new(status: StatusCode, error: &'static str, text: impl AsRef<str>) -> Self {
-        Self { status, error, text: printable(text.as_ref()) }
+        Self { status, error, text: printable(text.as_ref()), weight: Weight::Request }
+    }
+
+    /// The same for a request that ends its sandbox.
+    #[must_use]
+    pub fn that_ends_the_sandbox(self) -> Self {
+        Self { weight: Weight::Sandbox, ..self }
+    }
+
+    /// Whether the sandbox is to end.
+    #[must_use]
+    pub fn ends_the_sandbox(&self) -> bool {
+        self.weight == Weight::Sandbox
     }
 
     /// The status answered.

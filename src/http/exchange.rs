@@ -17,16 +17,20 @@ use hyper::service::Service;
 
 use super::answer::Answer;
 use super::blame::{self, Abandoned, Ending, Sent};
-use super::body::{GuestBody, RequestBody};
+use super::body::GuestBody;
 use super::deny::{self, Refusal, cut};
 use super::fields::{self, Length, Target};
 use super::gate;
 use super::linger::Latest;
+use super::recorder::Recorder;
+use super::request::{Change, RequestBody};
+use super::secrets::Put;
+use super::signed::Signed;
 use super::upgrade::{Handshake, Stage, Switch};
 use super::watch::Progress;
-use super::{Event, Hold, Mirror, Subject};
+use super::{Event, Mirror, Subject};
 use crate::name::{Origin, Scheme};
-use crate::secret::{Carried, InjectError, Injection, Misplaced, Scrubber};
+use crate::secret::{Carried, Scrubber};
 use crate::tls::VerifiedPeer;
 
 /// What one guest connection's exchanges share.
@@ -106,6 +110,8 @@ struct Prepared<'a> {
     handshake: Option<Handshake>,
     scrubber: Option<Scrubber>,
     carried: Carried,
+    change: Option<Change>,
+    signed: Option<Signed>,
 }
 
 impl Exchanges {
@@ -177,7 +183,7 @@ impl Exchanges {
     ) -> Result<Response<GuestBody>, Ending> {
         let (parts, body) = request.into_parts();
         match self.prepare(parts, &body, subject).await {
-            Ok(prepared) => self.forward(prepared, body, progress).await,
+            Ok(prepared) => self.forward(prepared, body, (progress, subject)).await,
             Err(ending) => {
                 progress.keep_unread(body);
                 Err(ending)
@@ -199,12 +205,13 @@ impl Exchanges {
             Way::Gone => return Err(Ending::Failed(self.gone())),
         };
         gate::admit(&parts, &self.mirror.origin, &self.mirror.limits).map_err(Refusal::from)?;
+        let signed = Signed::claimed(&self.mirror.secrets, peer, &parts)?;
         let mut handshake = Handshake::asked(&parts, body, subject);
         let scrubber = self.mirror.secrets.scrubber(&self.mirror.origin.host);
         let length = length(&parts, body);
         fields::write_request(&mut parts, &self.target, length)
             .map_err(|_| Refusal::bad_request("the request target cannot be passed on"))?;
-        let carried = self.put_secrets(&mut parts, peer, subject).await?;
+        let Put { carried, change } = self.put_secrets(&mut parts, body, peer, subject).await?;
         if let Some(scrubber) = &scrubber {
             scrubber.request(&mut parts.headers);
         }
@@ -212,7 +219,7 @@ impl Exchanges {
             handshake.ask(&mut parts.headers, scrubber.as_ref());
             self.switch.ask();
         }
-        Ok(Prepared { parts, sender, handshake, scrubber, carried })
+        Ok(Prepared { parts, sender, handshake, scrubber, carried, change, signed })
     }
 
     /// Sends a request and writes its answer anew.
@@ -220,12 +227,22 @@ impl Exchanges {
         &self,
         prepared: Prepared<'_>,
         body: Incoming,
-        progress: &Rc<Progress>,
+        (progress, subject): (&Rc<Progress>, &Subject),
     ) -> Result<Response<GuestBody>, Ending> {
-        let Prepared { parts, sender, handshake, scrubber, carried } = prepared;
+        let Prepared { mut parts, sender, handshake, scrubber, carried, change, signed } = prepared;
         let method = parts.method.clone();
         let none_match = parts.headers.get(IF_NONE_MATCH).cloned();
-        let request = Request::from_parts(parts, RequestBody::new(body, Rc::clone(progress)));
+        let mut body = RequestBody::new(body, change, Rc::clone(progress));
+        match body.settle(&self.mirror.limits).await {
+            Ok(Some(length)) => fields::write_length(&mut parts, length),
+            Ok(None) => {}
+            Err(_) => return Err(blame::of_the_guest(progress)),
+        }
+        if let Some(signed) = signed {
+            let told = (Recorder::new(&self.mirror, subject), &**progress);
+            signed.sign((&mut parts, self.target.authority()), &mut body, told, &self.mirror.limits).await?;
+        }
+        let request = Request::from_parts(parts, body);
         let (parts, body) = self.send(sender, request, progress).await?.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             progress.end_response();
@@ -239,36 +256,6 @@ impl Exchanges {
                 Ok(answer.scrub(scrubber, carried, &self.mirror.limits).await.map_err(Ending::Failed)?)
             }
         }
-    }
-
-    /// Refuses a placeholder where it may not be, and makes the others secrets where the peer is proven.
-    async fn put_secrets(
-        &self,
-        parts: &mut request::Parts,
-        peer: Option<&VerifiedPeer>,
-        subject: &Subject,
-    ) -> Result<Carried, Ending> {
-        let Mirror { origin, secrets, .. } = &self.mirror;
-        if let Some(misplaced) = secrets.misplaced(origin, parts, peer) {
-            return Err(Refusal::denied(misplaced_text(&misplaced, origin)).into());
-        }
-        let Some(peer) = peer else { return Ok(Carried::Nothing) };
-        let injections = secrets.injector(peer).inject(parts).map_err(|error| not_injected(&error))?;
-        if injections.is_empty() {
-            return Ok(Carried::Nothing);
-        }
-        let unrecorded = || {
-            let text = "the audit trail cannot be written, so no secret is sent";
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error", text)
-        };
-        if !(self.mirror.can_record)() {
-            return Err(unrecorded().into());
-        }
-        let hold = Hold::default();
-        for Injection { secret, place } in injections {
-            self.tell(Event::Injected { subject: subject.clone(), secret, place, hold: hold.clone() });
-        }
-        if hold.released().await { Ok(Carried::Secret) } else { Err(unrecorded().into()) }
     }
 
     /// Sends `request` and waits for the head of its answer, however long that takes.
@@ -331,25 +318,6 @@ impl Exchanges {
 
     fn tell(&self, event: Event) {
         (self.mirror.events)(event);
-    }
-}
-
-fn misplaced_text(Misplaced { secret, place }: &Misplaced, origin: &Origin) -> String {
-    let way = match origin.scheme {
-        Scheme::Https => format!("allow it with --secret {secret}@{}", origin.authority()),
-        Scheme::Http => "secrets go over HTTPS only".to_owned(),
-    };
-    format!("the placeholder of secret {secret} ({place}) may not go to {origin}; {way}")
-}
-
-fn not_injected(error: &InjectError) -> Refusal {
-    match error {
-        InjectError::Expired { .. } => {
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error", error.to_string())
-        }
-        InjectError::Field { .. } | InjectError::BasicUser { .. } | InjectError::Revoked { .. } => {
-            Refusal::denied(error.to_string())
-        }
     }
 }
 

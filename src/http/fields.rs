@@ -39,6 +39,11 @@ impl Target {
             },
         })
     }
+
+    /// The host that goes upstream, with its port where that is not the scheme's own.
+    pub(super) fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
 }
 
 /// How long a request's body is.
@@ -74,6 +79,22 @@ pub(super) fn write_request(
         parts.uri = Uri::from_parts(uri)?;
     }
     copy(guest, &mut fields, is_dropped_from_requests);
+    if trailers {
+        fields.insert(header::TE, HeaderValue::from_static("trailers"));
+        if parts.version < Version::HTTP_2 {
+            fields.insert(header::CONNECTION, HeaderValue::from_static("te"));
+        }
+    }
+    parts.headers = fields;
+    write_length(parts, length);
+    Ok(())
+}
+
+/// Says how long a request's body is, whatever was said before.
+pub(super) fn write_length(parts: &mut request::Parts, length: Length) {
+    let fields = &mut parts.headers;
+    fields.remove(header::CONTENT_LENGTH);
+    fields.remove(header::TRANSFER_ENCODING);
     match length {
         Length::NoBody => {}
         Length::Exact(octets) => drop(fields.insert(header::CONTENT_LENGTH, octets.into())),
@@ -82,14 +103,6 @@ pub(super) fn write_request(
         }
         Length::Unknown => {}
     }
-    if trailers {
-        fields.insert(header::TE, HeaderValue::from_static("trailers"));
-        if parts.version < Version::HTTP_2 {
-            fields.insert(header::CONNECTION, HeaderValue::from_static("te"));
-        }
-    }
-    parts.headers = fields;
-    Ok(())
 }
 
 /// Turns an upstream's fields into those the guest gets. The length is the caller's to say.

@@ -15,10 +15,10 @@ use hyper::{client, server};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::body::RequestBody;
 use super::exchange::{Answering, Sender, Way};
 use super::framed::{self, Socket};
 use super::linger::{Latest, Linger};
+use super::request::RequestBody;
 use super::upgrade::{Stage, Upgraded, relay};
 use super::watch::{Progress, Stall};
 use super::wire::Wire;

@@ -17,9 +17,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 
-use super::body::RequestBody;
 use super::exchange::{Answering, Sender, Way};
 use super::linger::Latest;
+use super::request::RequestBody;
 use super::watch::{Progress, Watched};
 use super::{Mirror, ServeError, Upstream};
 use crate::limits::Limits;

@@ -8,6 +8,7 @@
 mod answer;
 mod blame;
 mod body;
+mod content;
 mod deny;
 mod exchange;
 mod fields;
@@ -19,6 +20,10 @@ mod held;
 mod hold;
 mod identity;
 mod linger;
+mod recorder;
+mod request;
+mod secrets;
+mod signed;
 #[cfg(test)]
 mod tests;
 mod upgrade;

@@ -18,8 +18,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
-use crate::name::{HostName, HostPattern, Scheme};
-use crate::secret::{Location, SecretHost, SecretSpec, SecretValue};
+use crate::name::{HostName, Scheme};
+use crate::secret::{SecretSpec, SecretValue};
 
 /// A secret of a shape of its own, random so that nothing but the secret can be it.
 fn canary() -> String {
@@ -38,6 +38,8 @@ struct Case {
     origin: Origin,
     peer: Option<VerifiedPeer>,
     events: Rc<RefCell<Vec<Event>>>,
+    /// What holds an injection back until it is recorded.
+    recording: Rc<dyn Fn(&Hold)>,
 }
 
 fn name(text: &str) -> HostName {
@@ -47,18 +49,19 @@ fn name(text: &str) -> HostName {
 impl Case {
     fn to(alpn: Alpn, host: &str) -> Self {
         let canary = canary();
-        let secrets = Secrets::new(vec![SecretSpec {
-            name: "TOKEN".into(),
-            value: SecretValue::new(canary.clone().into()).unwrap(),
-            hosts: vec![SecretHost { pattern: HostPattern::parse("api.example").unwrap(), port: 443 }],
-            swap: Location::defaults(),
-            shape: None,
-        }])
-        .unwrap();
+        let value = SecretValue::new(canary.clone().into()).unwrap();
+        let secret = SecretSpec::new("TOKEN", value, &["api.example"]).unwrap();
+        Self { canary, ..Self::with(alpn, host, vec![secret]) }
+    }
+
+    fn with(alpn: Alpn, host: &str, secrets: Vec<SecretSpec>) -> Self {
+        let canary = String::from_utf8(secrets[0].value.expose().to_vec()).unwrap();
+        let secrets = Secrets::new(secrets).unwrap();
         let placeholder = secrets.placeholders()[0].1.to_string();
         let origin = Origin { scheme: Scheme::Https, host: name(host), port: 443 };
         let peer = Some(VerifiedPeer::new(name(host), 443));
-        Self { alpn, canary, placeholder, secrets, origin, peer, events: Rc::default() }
+        let (events, recording) = (Rc::default(), Rc::new(|_: &Hold| {}));
+        Self { alpn, canary, placeholder, secrets, origin, peer, events, recording }
     }
 
     fn over_plain_http(mut self) -> Self {
@@ -79,13 +82,18 @@ impl Case {
 
     /// Serves `guest`'s connection to `upstream`.
     fn serve(&mut self, guest: DuplexStream, upstream: DuplexStream) {
-        let events = Rc::clone(&self.events);
+        let (events, recording) = (Rc::clone(&self.events), Rc::clone(&self.recording));
         let mirror = Mirror {
             origin: self.origin.clone(),
             secrets: Arc::clone(&self.secrets),
             limits: Arc::default(),
             can_record: Rc::new(|| true),
-            events: Rc::new(move |event| events.borrow_mut().push(event)),
+            events: Rc::new(move |event| {
+                if let Event::Injected { hold, .. } = &event {
+                    recording(hold);
+                }
+                events.borrow_mut().push(event);
+            }),
         };
         let upstream = match self.peer.take() {
             Some(peer) => Upstream::Verified { stream: upstream, peer },
@@ -183,6 +191,10 @@ macro_rules! on_both_versions {
         mod h2 { $(#[test] fn $name() { super::run(super::$name(super::Alpn::H2)); })* }
     };
 }
+
+mod agent;
+mod inject;
+mod refused;
 
 on_both_versions!(
     a_placeholder_becomes_the_secret_on_its_way_to_a_verified_host,

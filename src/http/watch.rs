@@ -16,6 +16,8 @@ use hyper::body::{Body as _, Incoming};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::deny::Refusal;
+
 /// Where one direction of an exchange is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Leg {
@@ -37,6 +39,8 @@ pub(super) struct Progress {
     /// The guest's body broke off or was ended: the upstream is not to blame.
     broken: Cell<bool>,
     stalled: Cell<bool>,
+    /// Why the request's body was ended, where what it held is the reason.
+    refusal: RefCell<Option<Refusal>>,
     /// Wakes the request's body, which an upstream connection polls on its own.
     sending: RefCell<Option<Waker>>,
     /// Wakes the reader of an upstream that has ended its side.
@@ -106,6 +110,26 @@ impl Progress {
     /// Whether the request's body ended before its message did.
     pub(super) fn is_broken(&self) -> bool {
         self.broken.get()
+    }
+
+    /// Ends the request's body for what it holds.
+    pub(super) fn refuse(&self, refusal: Refusal) {
+        *self.refusal.borrow_mut() = Some(refusal);
+        self.break_off();
+    }
+
+    /// Why the request's body was ended, where what it held is the reason.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.refusal.borrow().clone()
+    }
+
+    pub(super) fn is_refused(&self) -> bool {
+        self.refusal.borrow().is_some()
+    }
+
+    /// Whether the answer, or the reason why there is none, was begun.
+    pub(super) fn is_answered(&self) -> bool {
+        self.response.get() != Leg::Awaited
     }
 
     pub(super) fn is_stalled(&self) -> bool {

@@ -155,11 +155,17 @@ impl Flow {
     pub(super) fn mirror(&self, origin: Origin, verdict: Told) -> Mirror {
         let (audit, recording) = (Rc::clone(&self.context.audit), Rc::clone(&self.context.audit));
         let (flow, told) = (self.id, origin.to_string());
+        let context = Rc::clone(&self.context);
         Mirror {
             origin,
             secrets: Arc::clone(&self.context.secrets),
             limits: Arc::clone(&self.context.limits),
             events: Rc::new(move |event| {
+                if let http::Event::Denied { refusal, .. } = &event
+                    && refusal.ends_the_sandbox()
+                {
+                    context.terminate(refusal.text());
+                }
                 let hold =
                     if let http::Event::Injected { hold, .. } = &event { Some(hold.clone()) } else { None };
                 audit.record(audited(flow, &told, (event, verdict)));

@@ -22,6 +22,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use crate::audit::Audit;
 use crate::dns::Resolver;
 use crate::limits::Limits;
@@ -48,9 +50,17 @@ pub(crate) struct Context {
     pub(crate) datagrams: Datagrams,
     /// Handshakes so far.
     pub(crate) handshakes: Cell<Stats>,
+    /// Takes the reason why the sandbox is to end.
+    pub(crate) ending: mpsc::Sender<String>,
 }
 
 impl Context {
+    /// Ends the sandbox; the first reason counts.
+    fn terminate(&self, why: &str) {
+        // An error says that it is ending already.
+        let _ = self.ending.try_send(why.to_owned());
+    }
+
     /// Counts a handshake.
     fn handshake(&self, count: impl FnOnce(&mut Stats)) {
         let mut handshakes = self.handshakes.get();

@@ -35,7 +35,7 @@ pub(super) fn secrets(
         specs.push(spec);
     }
     specs.extend(own);
-    let secrets = Secrets::within(specs, limits)?;
+    let secrets = Secrets::within(specs, Vec::new(), limits)?;
     for (Kept { name, source }, expires) in &kept {
         // An error would say that the secret is not there.
         let _ = secrets.loaded_from(name, source.clone(), *expires);
@@ -61,6 +61,8 @@ fn secret(entry: &SecretEntry, limits: &Limits) -> Result<Sourced, StartError> {
             .collect(),
         swap,
         shape: entry.shape.clone(),
+        elsewhere: entry.elsewhere,
+        max_per_request: entry.max_per_request,
     };
     Ok(Sourced { spec, source: entry.from.clone(), expires })
 }

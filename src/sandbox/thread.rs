@@ -67,7 +67,8 @@ async fn serve<L: Link + 'static>(mut parts: Parts, audit: Audit, link: L, inbox
     let (counters, guest) = (driver.counters(), driver.guest());
     let ports = std::mem::take(&mut parts.ports);
     let kept = std::mem::take(&mut parts.kept);
-    let context = match parts.into_context(Rc::new(audit)) {
+    let (ending, mut ended) = mpsc::channel(1);
+    let context = match parts.into_context(Rc::new(audit), ending) {
         Ok(context) => Rc::new(context),
         Err(error) => return Termination::Failed(format!("no randomness: {error}")),
     };
@@ -86,6 +87,7 @@ async fn serve<L: Link + 'static>(mut parts: Parts, audit: Audit, link: L, inbox
                 Ok(Err(error)) => Termination::Failed(error.to_string()),
                 Err(error) => Termination::Failed(error.to_string()),
             },
+            Some(why) = ended.recv() => return Termination::Misuse(why),
             command = commands.recv() => match command {
                 Some(Command::Stats(reply)) => drop(reply.send(stats(&counters, &context))),
                 Some(Command::Shutdown) => {
@@ -123,7 +125,7 @@ async fn until_idle(counters: &net::Counters) {
 }
 
 impl Parts {
-    fn into_context(self, audit: Rc<Audit>) -> io::Result<Context> {
+    fn into_context(self, audit: Rc<Audit>, ending: mpsc::Sender<String>) -> io::Result<Context> {
         let gateways = Gateways { v4: self.addresses.gateway_v4, v6: self.addresses.gateway_v6 };
         let mut setup = Setup::new(Arc::clone(&self.policy), Arc::clone(&self.limits), gateways);
         setup.nameservers = self.nameservers;
@@ -142,6 +144,7 @@ impl Parts {
             audit,
             datagrams: Datagrams::new(),
             handshakes: Cell::default(),
+            ending,
         })
     }
 }

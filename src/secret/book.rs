@@ -9,6 +9,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use memchr::memmem;
 use zeroize::Zeroizing;
 
@@ -17,6 +19,7 @@ use super::patterns::{Hit, Patterns};
 use super::placeholder::Placeholder;
 use super::replace::Replacements;
 use super::scrub::Scrubber;
+use super::signing::{AwsKeySpec, Pair};
 use super::spec::{Entry, SecretError, SecretSpec, can_stand};
 use super::value::SecretValue;
 use crate::name::HostName;
@@ -36,6 +39,12 @@ pub(super) struct Book {
     placeholders: Patterns,
     /// The same in lower case.
     lower_placeholders: Patterns,
+    /// Placeholders, then the same in base64.
+    spread: Patterns,
+    /// By index of [`Book::spread`]: that of the entry.
+    owners: Vec<usize>,
+    /// Key pairs, by the indexes of their parts.
+    pairs: Vec<Pair>,
 }
 
 /// One text that is to be scrubbed.
@@ -47,28 +56,41 @@ struct Form {
 
 impl Book {
     /// Takes the secrets of a sandbox and draws a fresh placeholder for each.
-    pub(super) fn new(specs: Vec<SecretSpec>) -> Result<Self, SecretError> {
+    pub(super) fn new(mut specs: Vec<SecretSpec>, keys: Vec<AwsKeySpec>) -> Result<Self, SecretError> {
+        let mut pairs = Vec::new();
+        for key in keys {
+            let (parts, names) = key.into_parts();
+            specs.extend(parts);
+            pairs.push(names);
+        }
         for (index, spec) in specs.iter().enumerate() {
             spec.check()?;
             if specs.iter().take(index).any(|other| other.name == spec.name) {
                 return Err(SecretError::Duplicate { name: spec.name.clone() });
             }
         }
-        Self::of(with_placeholders(specs)?)
+        let entries = with_placeholders(specs)?;
+        let pairs = pairs.iter().filter_map(|names| Pair::of(names, &entries)).collect();
+        Self::of(entries, pairs)
     }
 
     /// A book of these secrets.
-    fn of(entries: Vec<Entry>) -> Result<Self, SecretError> {
+    fn of(entries: Vec<Entry>, pairs: Vec<Pair>) -> Result<Self, SecretError> {
         let forms = forms(&entries);
         let texts: Vec<_> = forms.iter().map(|form| form.text.as_slice()).collect();
         let tokens: Vec<_> = entries.iter().map(|entry| entry.placeholder.as_bytes()).collect();
+        let (spread, owners) = spread(&entries);
+        let spread: Vec<_> = spread.iter().map(Vec::as_slice).collect();
         Ok(Self {
+            spread: Patterns::new(&spread)?,
+            owners,
             values: Arc::new(Patterns::new(&texts)?),
             lower_values: Arc::new(lower_case(&texts)?),
             placeholders: Patterns::new(&tokens)?,
             lower_placeholders: lower_case(&tokens)?,
             forms,
             entries,
+            pairs,
         })
     }
 
@@ -89,7 +111,7 @@ impl Book {
         if entry_of(&entries, name).is_some_and(|entry| overlaps(&entry.value)) {
             return Err(RotateError::Clash { name: name.to_owned() });
         }
-        Ok(Self::of(entries)?)
+        Ok(Self::of(entries, self.pairs.clone())?)
     }
 
     /// The secret of this name.
@@ -114,6 +136,10 @@ impl Book {
         self.entries.iter().any(|entry| entry.may_be_known_at(host))
     }
 
+    pub(super) fn pairs(&self) -> &[Pair] {
+        &self.pairs
+    }
+
     pub(super) fn entries(&self) -> &[Entry] {
         &self.entries
     }
@@ -126,6 +152,21 @@ impl Book {
     /// The placeholders in a text that has lost its case.
     pub(super) fn find_lower<'a>(&'a self, text: &[u8]) -> impl Iterator<Item = (Hit, &'a Entry)> {
         self.owned(&self.lower_placeholders, text)
+    }
+
+    /// The placeholders, by index of the entry.
+    pub(super) fn tokens(&self) -> &Patterns {
+        &self.placeholders
+    }
+
+    /// The placeholders by index of the entry, then what they are in base64.
+    pub(super) fn spread(&self) -> &Patterns {
+        &self.spread
+    }
+
+    /// The entry that a pattern of [`Book::spread`] is of.
+    pub(super) fn owner(&self, pattern: usize) -> usize {
+        self.owners.get(pattern).copied().unwrap_or(pattern)
     }
 
     fn owned<'a>(&'a self, patterns: &'a Patterns, text: &[u8]) -> impl Iterator<Item = (Hit, &'a Entry)> {
@@ -157,14 +198,42 @@ fn with_placeholders(specs: Vec<SecretSpec>) -> Result<Vec<Entry>, SecretError> 
         placeholders.push(drawn.map_err(|cause| SecretError::Placeholder { name: name(), cause })?);
     }
     let joined = specs.into_iter().zip(placeholders).map(|(spec, placeholder)| {
-        let SecretSpec { name, value, hosts, swap, shape: _ } = spec;
-        Entry { name, value: Arc::new(value), placeholder, hosts, swap, life: Life::begun() }
+        let SecretSpec { name, value, hosts, swap, shape: _, elsewhere, max_per_request } = spec;
+        let (value, life) = (Arc::new(value), Life::begun());
+        Entry { name, value, placeholder, hosts, swap, elsewhere, max_per_request, life }
     });
     Ok(joined.collect())
 }
 
 fn entry_of<'a>(entries: &'a [Entry], name: &str) -> Option<&'a Entry> {
     entries.iter().find(|entry| entry.name == name)
+}
+
+/// Every placeholder, then every placeholder in base64, in both alphabets and wherever in it it begins; and whose
+/// each is.
+fn spread(entries: &[Entry]) -> (Vec<Vec<u8>>, Vec<usize>) {
+    let mut texts: Vec<Vec<u8>> = entries.iter().map(|entry| entry.placeholder.as_bytes().to_vec()).collect();
+    let mut owners: Vec<usize> = (0..entries.len()).collect();
+    for (owner, entry) in entries.iter().enumerate() {
+        for coding in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            for before in 0..3 {
+                let text = in_base64(entry.placeholder.as_bytes(), &coding, before);
+                if !texts.contains(&text) {
+                    texts.push(text);
+                    owners.push(owner);
+                }
+            }
+        }
+    }
+    (texts, owners)
+}
+
+/// The characters that `text` alone decides, where so many octets (of 3) come before it.
+fn in_base64(text: &[u8], coding: &GeneralPurpose, before: usize) -> Vec<u8> {
+    let padded = [[0; 2].get(..before).unwrap_or_default(), text].concat();
+    let whole = padded.len() * 8 / 6;
+    let shared = (before * 8).div_ceil(6);
+    coding.encode(&padded).into_bytes().into_iter().take(whole).skip(shared).collect()
 }
 
 /// Whether one contains the other.

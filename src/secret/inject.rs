@@ -4,30 +4,70 @@
 //! One pass, never recursive. Invariant: an [`Injector`] comes from a [`VerifiedPeer`] alone, and writes no
 //! secret but those that may go to that peer's name and port.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, IF_RANGE, RANGE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::basic::Basic;
 use super::book::Book;
+use super::elsewhere::Reaction;
+use super::location::Location;
 use super::patterns::Hit;
+use super::places::{Kind, query_name};
 use super::replace::substitute;
 use super::spec::Entry;
+use super::spelling::Spelling;
+use super::stream::{InjectStream, Rules};
 use super::text::TextSecrets;
+use super::walk::{FormWalk, Walk};
+use crate::limits::Limits;
 use crate::name::HostName;
 use crate::tls::VerifiedPeer;
 
-/// Puts the secrets of now into a request to a verified upstream.
+/// Puts the secrets of now into one request to a verified upstream.
+///
+/// It counts what it puts in, so another request takes another one.
 pub struct Injector {
-    book: Arc<Book>,
+    pub(super) tally: Rc<Tally>,
     /// By index of the secret: whether it may go to the peer.
-    allowed: Vec<bool>,
+    pub(super) allowed: Vec<bool>,
     /// The peer, where a secret that may go to it was revoked or has expired.
     refused_at: Option<(HostName, u16)>,
     /// Whether the peer's name may know any secret, at whatever port.
     host_of_secrets: bool,
+}
+
+/// The secrets of one request, and how often each was put into it.
+pub(super) struct Tally {
+    pub(super) book: Arc<Book>,
+    counts: RefCell<Vec<u32>>,
+}
+
+impl Tally {
+    /// Counts one more of `secret`, unless that is one too many.
+    pub(super) fn count(&self, secret: usize) -> Result<(), InjectError> {
+        let mut counts = self.counts.borrow_mut();
+        let (Some(count), Some(entry)) = (counts.get_mut(secret), self.book.entries().get(secret)) else {
+            return Ok(());
+        };
+        *count = count.saturating_add(1);
+        match entry.max_per_request {
+            Some(most) if *count > most.get() => {
+                Err(InjectError::TooOften { secret: entry.name.clone(), most: most.get() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn name(&self, secret: usize) -> String {
+        self.book.entries().get(secret).map(|entry| entry.name.clone()).unwrap_or_default()
+    }
 }
 
 /// One secret that was put into one place.
@@ -35,11 +75,11 @@ pub struct Injector {
 pub struct Injection {
     /// The secret's name.
     pub secret: String,
-    /// The place, in the words of `swap`: `header:authorization`, `basic`.
+    /// The place, in the words of `swap`: `header:authorization`, `basic`, `body:json:/key`.
     pub place: String,
 }
 
-/// Why a secret could not be written where its placeholder stands.
+/// Why a request with a placeholder cannot go on as it stands.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InjectError {
     /// The field would no longer be one.
@@ -70,6 +110,33 @@ pub enum InjectError {
         /// The secret's name.
         secret: String,
     },
+    /// What the place is part of could not be read any more.
+    #[error("secret {secret} cannot stand in {place}: it is no text, or has the body's own boundary in it")]
+    Uncarriable {
+        /// The secret's name.
+        secret: String,
+        /// The place.
+        place: String,
+    },
+    /// The URL would be longer than any may be.
+    #[error("the URL would be too long with its secrets in it")]
+    Target,
+    /// More of one secret than its `max_per_request`.
+    #[error("the request has the placeholder of secret {secret} more often than max_per_request = {most}")]
+    TooOften {
+        /// The secret's name.
+        secret: String,
+        /// How often it may be.
+        most: u32,
+    },
+    /// A placeholder in a body toward a host that may not have its secret.
+    #[error("the placeholder of secret {secret} (body) may not go there")]
+    Misplaced {
+        /// The secret's name.
+        secret: String,
+        /// What is to be done about it: it is denied, or the sandbox ends.
+        reaction: Reaction,
+    },
 }
 
 impl Injector {
@@ -79,7 +146,13 @@ impl Injector {
         let has_refusals = book.entries().iter().filter(may_go).any(|entry| !entry.life.is_live());
         let host_of_secrets = book.may_be_known_at(peer.name());
         let refused_at = has_refusals.then(|| (peer.name().clone(), peer.port()));
-        Self { book, allowed, refused_at, host_of_secrets }
+        Self { tally: Rc::new(Tally::new(book)), allowed, refused_at, host_of_secrets }
+    }
+
+    /// One that puts nothing in and only watches.
+    pub(super) fn without_peer(book: Arc<Book>) -> Self {
+        let allowed = vec![false; book.entries().len()];
+        Self { tally: Rc::new(Tally::new(book)), allowed, refused_at: None, host_of_secrets: false }
     }
 
     /// Whether any secret may go to this peer.
@@ -88,7 +161,7 @@ impl Injector {
         self.allowed.contains(&true)
     }
 
-    /// Replaces the placeholders that stand where their secrets may, and tells which and where.
+    /// Replaces the placeholders of the head that stand where their secrets may, and tells which and where.
     ///
     /// A request to a host of secrets asks for the `identity` coding, so that the answer can be scrubbed; one
     /// that carries a secret loses `Range` and `If-Range`, since a slice of an echo is no match. On an error
@@ -99,18 +172,21 @@ impl Injector {
         if self.may_inject() {
             let swap = |(name, value)| self.swap(name, value, &mut injections);
             let swapped = parts.headers.iter().map(swap).collect::<Result<Vec<_>, _>>()?;
+            let target = self.target(&parts.uri, &mut injections)?;
             for (value, swapped) in parts.headers.values_mut().zip(swapped) {
                 if let Some(swapped) = swapped {
                     *value = swapped;
                 }
+            }
+            if let Some(target) = target {
+                parts.uri = target;
             }
         }
         if self.host_of_secrets {
             ask_for_identity(&mut parts.headers);
         }
         if !injections.is_empty() {
-            parts.headers.remove(RANGE);
-            parts.headers.remove(IF_RANGE);
+            lose_range(&mut parts.headers);
         }
         Ok(injections)
     }
@@ -121,9 +197,9 @@ impl Injector {
         for (name, value) in &parts.headers {
             let text = value.as_bytes();
             let basic = Some(text).filter(|_| name == AUTHORIZATION).and_then(Basic::parse);
-            let in_field = self.book.find(text).filter(|(_, entry)| entry.swaps_in_field(name));
+            let in_field = self.tally.book.find(text).filter(|(_, entry)| entry.swaps_in_field(name));
             let credentials = basic.as_ref().map(Basic::credentials).unwrap_or_default();
-            let in_basic = self.book.find(credentials).filter(|(_, entry)| entry.swaps_in_basic());
+            let in_basic = self.tally.book.find(credentials).filter(|(_, entry)| entry.swaps_in_basic());
             let mut owned = in_field.chain(in_basic).filter(|(_, entry)| entry.may_go(host, *port));
             if let Some(refusal) = owned.find_map(|(_, entry)| entry.refusal()) {
                 return Err(refusal);
@@ -135,13 +211,77 @@ impl Injector {
     /// What may go into the text messages of a WebSocket to this peer; `None` where nothing may.
     #[must_use]
     pub fn websocket(&self) -> Option<Arc<TextSecrets>> {
-        let entries = self.book.entries().iter().zip(&self.allowed);
+        let entries = self.tally.book.entries().iter().zip(&self.allowed);
         let secrets: Vec<_> = entries
             .filter(|(entry, allowed)| **allowed && entry.swaps_in_websocket())
             .map(|(entry, _)| (entry.name.as_str(), entry.placeholder.as_bytes(), entry.value.expose()))
             .collect();
         // Of placeholders that cannot be searched for none is replaced.
         (!secrets.is_empty()).then(|| TextSecrets::new(&secrets).ok()).flatten().map(Arc::new)
+    }
+
+    /// What the body has to go through; `None` where nothing is done about what it may hold.
+    ///
+    /// To be asked of the head as it goes upstream. Where a secret may come to stand in the body, the head loses
+    /// `Range` and `If-Range`: the body is not read before it is sent.
+    pub fn body(&self, parts: &mut Parts, limits: &Limits) -> Option<InjectStream> {
+        let rules = self.body_rules(&Kind::of(&parts.headers), limits)?;
+        let stream = InjectStream::new(rules, Rc::clone(&self.tally));
+        if stream.may_inject() {
+            lose_range(&mut parts.headers);
+        }
+        Some(stream)
+    }
+
+    /// The URL with its secrets; `None` where there is none to write.
+    fn target(&self, uri: &Uri, injections: &mut Vec<Injection>) -> Result<Option<Uri>, InjectError> {
+        let Some(text) = uri.path_and_query().map(PathAndQuery::as_str) else { return Ok(None) };
+        let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
+        let new_path = self.rewritten(path, self.path_rules(), injections)?;
+        let new_query = match query {
+            Some(query) => self.rewritten(query, self.query_rules(), injections)?,
+            None => None,
+        };
+        if new_path.is_none() && new_query.is_none() {
+            return Ok(None);
+        }
+        let mut target = new_path.unwrap_or_else(|| Bytes::copy_from_slice(path.as_bytes())).to_vec();
+        if let Some(query) = query {
+            target.push(b'?');
+            target.extend_from_slice(new_query.as_deref().unwrap_or(query.as_bytes()));
+        }
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = Some(PathAndQuery::try_from(target).map_err(|_| InjectError::Target)?);
+        Uri::from_parts(parts).map(Some).map_err(|_| InjectError::Target)
+    }
+
+    fn path_rules(&self) -> Option<Rules> {
+        self.rules(Spelling::Percent, Walk::Whole, vec![Location::Path], Vec::new())
+    }
+
+    fn query_rules(&self) -> Option<Rules> {
+        let (mut places, names) = self.named(query_name);
+        places.insert(0, Location::Query);
+        self.rules(Spelling::Percent, Walk::Form(FormWalk::new(&names)), places, Vec::new())
+    }
+
+    /// A text that is all there, with its secrets; `None` where there is none to write.
+    fn rewritten(
+        &self,
+        text: &str,
+        rules: Option<Rules>,
+        injections: &mut Vec<Injection>,
+    ) -> Result<Option<Bytes>, InjectError> {
+        let Some(rules) = rules else { return Ok(None) };
+        let mut stream = InjectStream::new(rules, Rc::clone(&self.tally));
+        let head = stream.push(Bytes::copy_from_slice(text.as_bytes()))?;
+        let tail = stream.finish()?;
+        let news = stream.news();
+        if news.is_empty() {
+            return Ok(None);
+        }
+        injections.extend(news);
+        Ok(Some(if tail.is_empty() { head } else { [head, tail].concat().into() }))
     }
 
     /// One field's value with its secrets; `None` where there is none to write.
@@ -152,7 +292,7 @@ impl Injector {
         injections: &mut Vec<Injection>,
     ) -> Result<Option<HeaderValue>, InjectError> {
         let text = value.as_bytes();
-        let found = self.find(text, |entry| entry.swaps_in_field(name));
+        let found = self.find(text, |entry| entry.swaps_in_field(name))?;
         if !found.is_empty() {
             let place = format!("header:{name}");
             return self.write(&substitute(text, &values(&found)), &found, place, injections).map(Some);
@@ -161,7 +301,7 @@ impl Injector {
             return Ok(None);
         }
         let Some(basic) = Basic::parse(text) else { return Ok(None) };
-        let found = self.find(basic.credentials(), Entry::swaps_in_basic);
+        let found = self.find(basic.credentials(), Entry::swaps_in_basic)?;
         if found.is_empty() {
             return Ok(None);
         }
@@ -170,9 +310,12 @@ impl Injector {
         self.write(&value, &found, "basic".to_owned(), injections).map(Some)
     }
 
-    fn find(&self, text: &[u8], swaps: impl Fn(&Entry) -> bool) -> Vec<(Hit, &Entry)> {
+    fn find(&self, text: &[u8], swaps: impl Fn(&Entry) -> bool) -> Result<Vec<(Hit, &Entry)>, InjectError> {
         let allowed = |hit: &Hit| self.allowed.get(hit.pattern).copied().unwrap_or_default();
-        self.book.find(text).filter(|(hit, entry)| allowed(hit) && swaps(entry)).collect()
+        let found: Vec<_> =
+            self.tally.book.find(text).filter(|(hit, entry)| allowed(hit) && swaps(entry)).collect();
+        found.iter().try_for_each(|(hit, _)| self.tally.count(hit.pattern))?;
+        Ok(found)
     }
 
     fn write(
@@ -196,6 +339,19 @@ impl Injector {
         value.set_sensitive(true);
         Ok(value)
     }
+}
+
+impl Tally {
+    fn new(book: Arc<Book>) -> Self {
+        let counts = RefCell::new(vec![0; book.entries().len()]);
+        Self { book, counts }
+    }
+}
+
+/// A slice of an echo would be no match.
+fn lose_range(headers: &mut HeaderMap) {
+    headers.remove(RANGE);
+    headers.remove(IF_RANGE);
 }
 
 /// Asks for a body that can be read as it comes, in place of whatever the guest would take.

@@ -8,6 +8,9 @@ use std::fmt;
 use http::HeaderName;
 use http::header::InvalidHeaderName;
 
+use super::fields::{frames_or_routes, is_reflective};
+use super::path::{JsonPath, PathError};
+
 /// One place where a secret may be injected; a value of the config key `swap`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Location {
@@ -20,23 +23,57 @@ pub enum Location {
     Basic,
     /// `websocket`: the text messages of a WebSocket.
     WebSocket,
+    /// The signature of a request (`type = "aws-sigv4"`), with which the secret signs and is never sent.
+    Signature,
+    /// `query`: anywhere in the query of the URL, percent-encoded.
+    Query,
+    /// `query:NAME`: the values of this parameter.
+    QueryNamed(String),
+    /// `path`: anywhere in the path of the URL, percent-encoded; a `/` of the secret's is no separator.
+    Path,
+    /// `body`: anywhere in the body, in the spelling of its type: escaped as in a JSON string, percent-encoded
+    /// in a form, as it is in any other.
+    Body,
+    /// `body:json:PATH`: the strings at this path of a JSON body.
+    BodyJson(JsonPath),
+    /// `body:form:NAME`: the values of this field of an `application/x-www-form-urlencoded` body.
+    BodyForm(String),
+    /// `body:multipart:NAME`: the parts of this name of a `multipart/form-data` body.
+    BodyMultipart(String),
 }
 
 impl Location {
-    /// Reads `header`, `header:NAME`, `basic` or `websocket`.
+    /// Reads one of the words that [`Location`]'s variants name.
     pub fn parse(text: &str) -> Result<Self, LocationError> {
-        match text {
-            "header" => Ok(Self::Header),
-            "basic" => Ok(Self::Basic),
-            "websocket" => Ok(Self::WebSocket),
-            _ => {
-                let name = text.strip_prefix("header:").ok_or_else(|| LocationError::Unknown(text.into()))?;
+        let named = |place: &'static str, name: &str| match name {
+            "" => Err(LocationError::NoName { place }),
+            name => Ok(name.to_owned()),
+        };
+        match text.split_once(':') {
+            None => match text {
+                "header" => Ok(Self::Header),
+                "basic" => Ok(Self::Basic),
+                "websocket" => Ok(Self::WebSocket),
+                "query" => Ok(Self::Query),
+                "path" => Ok(Self::Path),
+                "body" => Ok(Self::Body),
+                _ => Err(LocationError::Unknown(text.into())),
+            },
+            Some(("header", name)) => {
                 let name = HeaderName::try_from(name).map_err(LocationError::Name)?;
                 if frames_or_routes(name.as_str()) {
                     return Err(LocationError::Framing(name));
                 }
                 Ok(Self::HeaderNamed(name))
             }
+            Some(("query", name)) => named("query:", name).map(Self::QueryNamed),
+            Some(("body", rest)) => match rest.split_once(':') {
+                Some(("json", path)) => Ok(Self::BodyJson(JsonPath::parse(path)?)),
+                Some(("form", name)) => named("body:form:", name).map(Self::BodyForm),
+                Some(("multipart", name)) => named("body:multipart:", name).map(Self::BodyMultipart),
+                _ => Err(LocationError::Unknown(text.into())),
+            },
+            Some(_) => Err(LocationError::Unknown(text.into())),
         }
     }
 
@@ -51,24 +88,27 @@ impl Location {
         match self {
             Self::Header => !is_reflective(name.as_str()) && !frames_or_routes(name.as_str()),
             Self::HeaderNamed(own) => own == name && !frames_or_routes(name.as_str()),
-            Self::Basic | Self::WebSocket => false,
+            Self::Basic
+            | Self::WebSocket
+            | Self::Signature
+            | Self::Query
+            | Self::QueryNamed(_)
+            | Self::Path
+            | Self::Body
+            | Self::BodyJson(_)
+            | Self::BodyForm(_)
+            | Self::BodyMultipart(_) => false,
         }
     }
 
-    /// Whether a placeholder inside Basic credentials becomes its secret.
-    pub(super) fn admits_basic(&self) -> bool {
-        match self {
-            Self::Basic => true,
-            Self::Header | Self::HeaderNamed(_) | Self::WebSocket => false,
-        }
-    }
-
-    /// Whether its values stand in header fields as they are.
+    /// Whether it is a header field's value as it stands, which not every octet may be in.
     pub(super) fn is_field(&self) -> bool {
-        match self {
-            Self::Header | Self::HeaderNamed(_) => true,
-            Self::Basic | Self::WebSocket => false,
-        }
+        matches!(self, Self::Header | Self::HeaderNamed(_))
+    }
+
+    /// Whether it is a JSON string and nothing else.
+    pub(super) fn is_json(&self) -> bool {
+        matches!(self, Self::BodyJson(_))
     }
 }
 
@@ -79,6 +119,14 @@ impl fmt::Display for Location {
             Self::HeaderNamed(name) => write!(f, "header:{name}"),
             Self::Basic => f.write_str("basic"),
             Self::WebSocket => f.write_str("websocket"),
+            Self::Signature => f.write_str("aws-sigv4"),
+            Self::Query => f.write_str("query"),
+            Self::QueryNamed(name) => write!(f, "query:{name}"),
+            Self::Path => f.write_str("path"),
+            Self::Body => f.write_str("body"),
+            Self::BodyJson(path) => write!(f, "body:json:{path}"),
+            Self::BodyForm(name) => write!(f, "body:form:{name}"),
+            Self::BodyMultipart(name) => write!(f, "body:multipart:{name}"),
         }
     }
 }
@@ -87,128 +135,26 @@ impl fmt::Display for Location {
 #[derive(Debug, thiserror::Error)]
 pub enum LocationError {
     /// Not a word we know.
-    #[error("{0:?} is no place to swap; there are header, header:NAME, basic and websocket")]
+    #[error(
+        "{0:?} is no place to swap; there are header, header:NAME, basic, websocket, query, query:NAME, path, body, \
+         body:json:PATH, body:form:NAME and body:multipart:NAME"
+    )]
     Unknown(String),
     /// What follows `header:` is no field name.
     #[error("the name after header: is no header field's: {0}")]
     Name(InvalidHeaderName),
+    /// Nothing follows the colon.
+    #[error("{place} needs a name after the colon")]
+    NoName {
+        /// The place, with its colon.
+        place: &'static str,
+    },
+    /// What follows `body:json:` is no path.
+    #[error(transparent)]
+    Path(#[from] PathError),
     /// A secret there would change how the message is read, or is dropped on the way.
-    #[error("header:{0} cannot hold a secret: it frames or routes the message")]
+    #[error("header:{0} cannot hold a secret: it frames or routes the message, or ends at this proxy")]
     Framing(HeaderName),
-}
-
-/// Fields that say where a message goes and how it is read (RFC 9110 §7, RFC 9112, RFC 9113 §8.2.2), and
-/// those Portcullis itself writes or drops.
-fn frames_or_routes(name: &str) -> bool {
-    const NAMES: &[&str] = &[
-        "accept-encoding",
-        "alt-used",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "expect",
-        "host",
-        "http2-settings",
-        "if-range",
-        "keep-alive",
-        "max-forwards",
-        "proxy-connection",
-        "range",
-        "sec-websocket-extensions",
-        "sec-websocket-key",
-        "sec-websocket-version",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    NAMES.contains(&name)
-}
-
-/// Fields whose value tends to come back or to be kept in the clear, and that no API authenticates by.
-///
-/// * Identity and path of the client, written to access logs and echoed by diagnostic pages: `user-agent`,
-///   `referer`, `from`, `forwarded`, `via`, everything `x-forwarded-…`.
-/// * Identifiers of a request or a trace, echoed in the response and stored by telemetry: `x-request-id`,
-///   `idempotency-key`, `traceparent`, `baggage` and the vendors' own.
-/// * What negotiates, and is answered with itself: CORS (`origin`, `access-control-…`), `accept…`, `prefer`,
-///   `sec-…` (a server repeats `sec-websocket-protocol`), preconditions (`if-…`, with entity tags).
-/// * What describes the body, and is stored and served again with it: `content-…`, `digest`, `link`, `slug`.
-/// * Cookies, which servers set again; and targets in disguise (`destination`, `x-original-url`).
-fn is_reflective(name: &str) -> bool {
-    const PREFIXES: &[&str] = &[
-        "accept-",
-        "access-control-",
-        "content-",
-        "if-",
-        "proxy-",
-        "sec-",
-        "x-amzn-trace-",
-        "x-b3-",
-        "x-datadog-",
-        "x-envoy-",
-        "x-forwarded-",
-    ];
-    const NAMES: &[&str] = &[
-        "accept",
-        "b3",
-        "baggage",
-        "cache-control",
-        "cf-connecting-ip",
-        "cf-ray",
-        "client-ip",
-        "cookie",
-        "correlation-id",
-        "date",
-        "depth",
-        "destination",
-        "digest",
-        "dnt",
-        "early-data",
-        "forwarded",
-        "from",
-        "idempotency-key",
-        "last-event-id",
-        "link",
-        "location",
-        "origin",
-        "pragma",
-        "prefer",
-        "priority",
-        "referer",
-        "repr-digest",
-        "request-id",
-        "save-data",
-        "sentry-trace",
-        "slug",
-        "traceparent",
-        "tracestate",
-        "true-client-ip",
-        "upgrade-insecure-requests",
-        "user-agent",
-        "via",
-        "want-content-digest",
-        "want-digest",
-        "want-repr-digest",
-        "warning",
-        "x-client-ip",
-        "x-client-request-id",
-        "x-cloud-trace-context",
-        "x-correlation-id",
-        "x-forwarded",
-        "x-http-method",
-        "x-http-method-override",
-        "x-idempotency-key",
-        "x-method-override",
-        "x-original-host",
-        "x-original-url",
-        "x-real-ip",
-        "x-request-id",
-        "x-requested-with",
-        "x-rewrite-url",
-        "x-trace-id",
-    ];
-    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -221,7 +167,20 @@ mod tests {
 
     #[test]
     fn words_are_read_and_written_back() {
-        for text in ["header", "header:x-api-key", "basic", "websocket"] {
+        for text in [
+            "header",
+            "header:x-api-key",
+            "basic",
+            "websocket",
+            "query",
+            "query:api key",
+            "path",
+            "body",
+            "body:json:a.b[0].*",
+            "body:json:/a/b~1c/0",
+            "body:form:token",
+            "body:multipart:a:b",
+        ] {
             assert_eq!(Location::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Location::parse("header:X-API-Key").unwrap().to_string(), "header:x-api-key");
@@ -230,20 +189,26 @@ mod tests {
             "Header",
             "header:",
             "header:a b",
-            "query",
-            "body",
+            "query:",
+            "path:a",
+            "body:",
+            "body:json",
+            "body:json:",
+            "body:form:",
+            "body:xml:a",
             "basic:",
             " header",
             "WebSocket",
             "websocket:text",
+            "aws-sigv4",
         ] {
             assert!(Location::parse(text).is_err(), "{text}");
         }
         assert!(
-            Location::parse("query")
+            Location::parse("cookie")
                 .unwrap_err()
                 .to_string()
-                .contains("header, header:NAME, basic and websocket")
+                .contains("header:NAME, basic, websocket, query")
         );
     }
 
@@ -304,7 +269,8 @@ mod tests {
 
     #[test]
     fn no_location_reaches_what_frames_or_routes() {
-        for name in ["host", "Content-Length", "transfer-encoding", "connection", "te", "range", "upgrade"] {
+        for name in ["host", "Content-Length", "proxy-authorization", "connection", "te", "range", "upgrade"]
+        {
             let text = format!("header:{name}");
             assert!(matches!(Location::parse(&text), Err(LocationError::Framing(_))), "{name}");
             let built = Location::HeaderNamed(HeaderName::try_from(name).unwrap());

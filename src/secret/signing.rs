@@ -10,6 +10,7 @@ use http::request::Parts;
 
 use super::aws::{self, AwsError, Claimed, Keys, Payload, Proven};
 use super::book::Book;
+use super::elsewhere::Elsewhere;
 use super::inject::Injection;
 use super::location::Location;
 use super::spec::{Entry, SecretHost, SecretSpec};
@@ -50,17 +51,22 @@ impl AwsKeySpec {
             value,
             hosts: hosts.clone(),
             swap: vec![Location::Signature],
+            shape: None,
+            elsewhere: Elsewhere::default(),
+            max_per_request: None,
         };
         let mut parts =
             vec![part("ACCESS_KEY_ID", access_key_id), part("SECRET_ACCESS_KEY", secret_access_key)];
         parts.extend(session_token.map(|token| part("SESSION_TOKEN", token)));
         let mut names = parts.iter().map(|part| part.name.clone());
         let (id, secret) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
-        (parts, PairNames { token: names.next(), name, id, secret })
+        let names = PairNames { token: names.next(), name, id, secret };
+        (parts, names)
     }
 }
 
 /// A pair by the indexes of its parts in the book.
+#[derive(Clone)]
 pub(super) struct Pair {
     name: String,
     id: usize,

@@ -4,10 +4,12 @@
 //! injected, at least one host, and no host that is any host.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use super::elsewhere::Elsewhere;
 use super::life::Life;
 use super::location::Location;
 use super::patterns::PatternError;
@@ -74,6 +76,10 @@ pub struct SecretSpec {
     pub swap: Vec<Location>,
     /// What its placeholder looks like; that of its kind where nothing is said.
     pub shape: Option<Shape>,
+    /// What is done about its placeholder toward hosts that may not have it.
+    pub elsewhere: Elsewhere,
+    /// Most times it may be put into one request; any number where nothing is said.
+    pub max_per_request: Option<NonZeroU32>,
 }
 
 impl SecretSpec {
@@ -87,7 +93,15 @@ impl SecretSpec {
             })
         };
         let hosts = hosts.iter().map(host).collect::<Result<_, _>>()?;
-        Ok(Self { name: name.to_owned(), value, hosts, swap: Location::defaults(), shape: None })
+        Ok(Self {
+            name: name.to_owned(),
+            value,
+            hosts,
+            swap: Location::defaults(),
+            shape: None,
+            elsewhere: Elsewhere::default(),
+            max_per_request: None,
+        })
     }
 
     /// What can be judged of a secret alone.
@@ -117,6 +131,9 @@ pub(super) fn can_stand(name: &str, value: &SecretValue, swap: &[Location]) -> R
     if swap.contains(&Location::WebSocket) && std::str::from_utf8(value.expose()).is_err() {
         return Err(SecretError::TextValue { name: name.to_owned() });
     }
+    if swap.iter().any(Location::is_json) && std::str::from_utf8(value.expose()).is_err() {
+        return Err(SecretError::JsonValue { name: name.to_owned() });
+    }
     Ok(())
 }
 
@@ -137,6 +154,8 @@ pub(super) struct Entry {
     pub(super) hosts: Vec<SecretHost>,
     pub(super) swap: Vec<Location>,
     pub(super) life: Life,
+    pub(super) elsewhere: Elsewhere,
+    pub(super) max_per_request: Option<NonZeroU32>,
 }
 
 impl Entry {
@@ -157,7 +176,7 @@ impl Entry {
 
     /// Whether a placeholder inside Basic credentials becomes the secret.
     pub(super) fn swaps_in_basic(&self) -> bool {
-        self.swap.iter().any(Location::admits_basic)
+        self.swap.contains(&Location::Basic)
     }
 
     /// Whether a placeholder in a text message of a WebSocket becomes the secret.
@@ -237,6 +256,12 @@ pub enum SecretError {
     /// No text for a text message.
     #[error("the value of secret {name} is not UTF-8, which a WebSocket's text must be")]
     TextValue {
+        /// The secret.
+        name: String,
+    },
+    /// A secret for JSON strings that is no text.
+    #[error("the value of secret {name} is no UTF-8, which a string in JSON must be")]
+    JsonValue {
         /// The secret.
         name: String,
     },

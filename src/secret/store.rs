@@ -13,6 +13,7 @@ use super::inject::Injector;
 use super::life::{Hand, Loaded, RotateError, Rotation, SecretState, SecretStatus};
 use super::placeholder::Placeholder;
 use super::scrub::Scrubber;
+use super::signing::{AwsKeySpec, SignError, Signing};
 use super::source::Source;
 use super::spec::{Entry, SecretError, SecretSpec};
 use crate::limits::Limits;
@@ -43,12 +44,16 @@ impl PartialEq for Moment {
 impl Secrets {
     /// Takes the secrets of a sandbox and draws a fresh placeholder for each.
     pub fn new(specs: Vec<SecretSpec>) -> Result<Arc<Self>, SecretError> {
-        Self::within(specs, &Limits::default())
+        Self::within(specs, Vec::new(), &Limits::default())
     }
 
-    /// The same with other bounds.
-    pub fn within(specs: Vec<SecretSpec>, limits: &Limits) -> Result<Arc<Self>, SecretError> {
-        let book = RwLock::new(Arc::new(Book::new(specs)?));
+    /// The same with key pairs to sign with, and other bounds.
+    pub fn within(
+        specs: Vec<SecretSpec>,
+        keys: Vec<AwsKeySpec>,
+        limits: &Limits,
+    ) -> Result<Arc<Self>, SecretError> {
+        let book = RwLock::new(Arc::new(Book::new(specs, keys)?));
         Ok(Arc::new(Self { book, changing: Mutex::default(), retired_values: limits.retired_values }))
     }
 
@@ -171,6 +176,21 @@ impl Secrets {
         Injector::new(self.book(), peer)
     }
 
+    /// What only watches a request that no secret may be put into.
+    #[must_use]
+    pub fn watcher(&self) -> Injector {
+        Injector::without_peer(self.book())
+    }
+
+    /// What a request to `peer` says of its signature, where it is signed with keys of the sandbox that may go there.
+    pub fn signing(
+        &self,
+        peer: &VerifiedPeer,
+        parts: &http::request::Parts,
+    ) -> Result<Option<Signing>, SignError> {
+        Signing::claimed(&self.book(), peer, parts)
+    }
+
     /// What takes secrets out of the responses of `host`, whatever the port; `None` where no secret may be
     /// known there.
     #[must_use]
@@ -178,7 +198,8 @@ impl Secrets {
         self.book().scrubber(host)
     }
 
-    /// The first placeholder in the URL or the header of a request to an origin that may not have its secret.
+    /// A placeholder in the URL or the header of a request to an origin that may not have its secret, and may not
+    /// have the placeholder either; those to be redacted are, where they can be.
     ///
     /// `verified` is the upstream the request would go to, once its certificate was verified. Without one, as
     /// over plain HTTP, no secret may go. Toward its own host a placeholder is never misplaced: where it is
@@ -187,7 +208,7 @@ impl Secrets {
     pub fn misplaced(
         &self,
         origin: &Origin,
-        parts: &http::request::Parts,
+        parts: &mut http::request::Parts,
         verified: Option<&VerifiedPeer>,
     ) -> Option<Misplaced> {
         self.book().misplaced(origin, parts, verified)

@@ -1,9 +1,12 @@
 //! The module as its callers see it.
 
+mod body;
 mod inject;
 mod misplaced;
 mod scrub;
 mod store;
+mod url;
+mod walk;
 
 use std::sync::Arc;
 
@@ -13,7 +16,7 @@ use http::request::Parts;
 use http::{HeaderMap, Request};
 
 use super::*;
-use crate::name::{HostName, HostPattern, Origin, Scheme};
+use crate::name::{HostName, Origin, Scheme};
 use crate::tls::VerifiedPeer;
 
 const TOKEN: &str = "sk-proj-Tcanary0123456789abcdefghijklmnop";
@@ -29,13 +32,8 @@ fn secrets() -> Arc<Secrets> {
 }
 
 fn spec(name: &str, value: &str, hosts: &[&str]) -> SecretSpec {
-    let host = |text: &&str| {
-        let (pattern, port) = text.rsplit_once(':').unwrap();
-        SecretHost { pattern: HostPattern::parse(pattern).unwrap(), port: port.parse().unwrap() }
-    };
     let value = SecretValue::new(value.as_bytes().to_vec()).unwrap();
-    let hosts = hosts.iter().map(host).collect();
-    SecretSpec { name: name.into(), value, hosts, swap: Location::defaults(), shape: None }
+    SecretSpec::new(name, value, hosts).unwrap()
 }
 
 fn swapped(mut spec: SecretSpec, swap: &[&str]) -> SecretSpec {

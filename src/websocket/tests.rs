@@ -31,6 +31,8 @@ impl World {
             value: SecretValue::new(value.as_bytes().to_vec()).unwrap(),
             hosts: vec![SecretHost { pattern: HostPattern::parse("a.example").unwrap(), port: 443 }],
             shape: None,
+            elsewhere: crate::secret::Elsewhere::default(),
+            max_per_request: None,
             swap: vec![Location::WebSocket],
         };
         let secrets = Secrets::new(values.iter().enumerate().map(spec).collect()).unwrap();

@@ -25,7 +25,7 @@ use portcullis::name::HostPattern;
 use portcullis::net;
 use portcullis::policy::{AllowRule, ConnectTo, Dial, Publish, RuleSource};
 use portcullis::sandbox::{Builder, Sandbox};
-use portcullis::secret::{Location, SecretHost, SecretSpec, SecretValue};
+use portcullis::secret::{Location, SecretSpec, SecretValue};
 use tokio::sync::broadcast;
 use tokio::task::LocalSet;
 
@@ -178,13 +178,8 @@ impl Plan {
 }
 
 fn secret(name: &str, value: &str, host: &str, swap: Vec<Location>) -> SecretSpec {
-    SecretSpec {
-        name: name.into(),
-        value: SecretValue::new(value.into()).unwrap(),
-        hosts: vec![SecretHost { pattern: HostPattern::parse(host).unwrap(), port: 443 }],
-        swap,
-        shape: None,
-    }
+    let value = SecretValue::new(value.into()).unwrap();
+    SecretSpec { swap, ..SecretSpec::new(name, value, &[host]).unwrap() }
 }
 
 /// A running sandbox and its guest. It is to be [finished](Self::finish).

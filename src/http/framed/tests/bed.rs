@@ -57,6 +57,8 @@ impl Plan {
             value: SecretValue::new(self.secret.into()).unwrap(),
             hosts: vec![SecretHost { pattern: HostPattern::parse("a.example").unwrap(), port: 443 }],
             shape: None,
+            elsewhere: crate::secret::Elsewhere::default(),
+            max_per_request: None,
             swap: vec![self.swap],
         }])
         .unwrap();
