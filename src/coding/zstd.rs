@@ -38,6 +38,10 @@ impl Zstandard {
         Ok(Step { read: from.pos(), written: to.pos() })
     }
 
+    pub(super) fn memory(&self) -> usize {
+        self.context.as_ref().map_or(0, DCtx::sizeof)
+    }
+
     pub(super) fn is_complete(&self) -> bool {
         self.is_between
     }
