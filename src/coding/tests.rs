@@ -160,7 +160,7 @@ fn a_fault_is_for_ever() {
 
 #[test]
 fn a_bomb_ends_soon_after_its_budget() {
-    const ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+    static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
     let limits = Limits { decoded_floor: 1 << 20, decoded_ratio: 100, ..Limits::default() };
     for coding in ALL {
         let mut encoder = Encoder::new(coding);

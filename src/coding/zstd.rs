@@ -33,7 +33,7 @@ impl Zstandard {
             return Ok(Step { read: 0, written: 0 });
         }
         let (mut from, mut to) = (InBuffer::around(input), OutBuffer::around(output));
-        let wanted = context.decompress_stream(&mut to, &mut from).map_err(|code| error(code))?;
+        let wanted = context.decompress_stream(&mut to, &mut from).map_err(error)?;
         self.is_between = wanted == 0;
         Ok(Step { read: from.pos(), written: to.pos() })
     }
