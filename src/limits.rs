@@ -188,6 +188,9 @@ pub struct Limits {
     /// How long both ends of a WebSocket that broke the protocol, or has a secret that cannot be recorded, are
     /// given to hear why it is closed.
     pub websocket_close: Duration,
+    /// Octets that decoders and encoders of bodies hold, all bodies together, windows and tables. One body more is
+    /// refused.
+    pub decoder_memory: usize where 1 << 20..,
     /// Octets of a guest's own text quoted in a refusal or an event.
     pub quoted_text: usize where ..=65_536,
 
@@ -343,6 +346,7 @@ impl Default for Limits {
             decoded_window: 8 << 20,
             websocket_frame: 64 << 10,
             websocket_close: Duration::from_secs(2),
+            decoder_memory: 256 << 20,
             quoted_text: 256,
 
             dns_bindings: 16_384,
