@@ -210,7 +210,9 @@ impl Reframer {
 
     /// What was copied may hold a secret.
     fn wipe(&self, settled: Bytes) {
-        if let (Change::Inject(_), Ok(mut own)) = (&self.change, settled.try_into_mut()) {
+        let is_injected =
+            self.message.as_ref().is_some_and(|message| matches!(message.stream, Stream::Inject(_)));
+        if is_injected && let Ok(mut own) = settled.try_into_mut() {
             own.zeroize();
         }
     }
