@@ -12,7 +12,10 @@
 mod basic;
 mod book;
 mod detect;
+mod escape;
+mod forms;
 mod inject;
+mod leads;
 mod location;
 mod patterns;
 mod placeholder;

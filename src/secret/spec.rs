@@ -7,6 +7,7 @@ use std::fmt;
 
 use http::{HeaderName, HeaderValue};
 
+use super::forms::{self, Form};
 use super::location::Location;
 use super::patterns::PatternError;
 use super::placeholder::{Placeholder, PlaceholderError};
@@ -146,11 +147,14 @@ impl Entry {
         self.swap.iter().any(Location::admits_basic)
     }
 
+    /// Everything that must not come back: the value.
+    fn values(&self) -> impl Iterator<Item = &SecretValue> {
+        std::iter::once(&self.value)
+    }
+
     /// The forms in which a response may bring the secret, each with what the guest gets instead.
-    ///
-    /// Encoded forms of fixed text join this list; [`super::replace`] takes any number of them.
-    pub(super) fn forms(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        [(self.value.expose(), self.placeholder.as_bytes())].into_iter()
+    pub(super) fn forms(&self) -> impl Iterator<Item = Form> {
+        self.values().flat_map(|value| forms::of(value.expose(), self.placeholder.as_bytes()))
     }
 }
 
