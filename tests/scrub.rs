@@ -48,7 +48,9 @@ impl World {
 
     /// `text` through a stream in chunks of random lengths; each hold must be the beginning of a form.
     fn streamed(&self, text: &[u8], random: &mut Random) -> Vec<u8> {
-        let most = [1, 3, 20, text.len().max(1)][random.below(4)];
+        // Octet by octet only what is short: each is a look at all that is held.
+        let least = 1 + text.len() / 200;
+        let most = [least, 3 * least, 20 * least, text.len().max(1)][random.below(4)];
         let mut stream = self.scrubber.body();
         let (mut out, mut seen, mut rest) = (Vec::new(), 0, text);
         while !rest.is_empty() {
@@ -172,7 +174,7 @@ fn check(world: &World, text: &[u8], random: &mut Random) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_secret_comes_through_and_nothing_else_is_touched(seed in any::<u64>()) {

@@ -172,10 +172,22 @@ pub(crate) fn has_any(text: &[u8], forms: &[Vec<u8>]) -> bool {
 
 /// Where `text` has one of `forms` first, and which.
 pub(crate) fn first<'f>(text: &[u8], forms: &'f [Vec<u8>]) -> Option<(usize, &'f [u8])> {
+    let escapes: Vec<_> = forms.iter().map(|form| spellings(form)).collect();
     (0..text.len()).find_map(|start| {
-        let form = forms.iter().find(|form| reading(&text[start..], form) == Reading::Whole)?;
+        let rest = &text[start..];
+        // Most places are told by their first character, which spares the tests the most of their time.
+        let may_start = |form: &[u8], escapes: &[(usize, Spelling)]| {
+            rest[0] == form[0]
+                || (is_lead(rest[0]) && escapes.iter().any(|(_, spelling)| starts(rest, spelling).is_some()))
+        };
+        let mut likely = forms.iter().zip(&escapes).filter(|(form, escapes)| may_start(form, escapes));
+        let (form, _) = likely.find(|(form, _)| reading(rest, form) == Reading::Whole)?;
         Some((start, form.as_slice()))
     })
+}
+
+fn is_lead(octet: u8) -> bool {
+    matches!(octet, b'%' | b'&' | b'\\')
 }
 
 /// Whether `text` may be the beginning of one of `forms`, and not a whole one.
@@ -195,6 +207,9 @@ fn reading(text: &[u8], form: &[u8]) -> Reading {
     // So many octets of the form are done, and there the text goes on.
     let mut ways = vec![(0, 0)];
     let mut is_beginning = false;
+    if text[0] != form[0] && !is_lead(text[0]) {
+        return Reading::Nothing;
+    }
     while let Some(way) = ways.iter().copied().min() {
         ways.retain(|other| *other != way);
         let (done, at) = way;
@@ -209,7 +224,7 @@ fn reading(text: &[u8], form: &[u8]) -> Reading {
         if *first == expected[0] {
             ways.push((done + 1, at + 1));
         }
-        if !b"%&\\".contains(first) {
+        if !is_lead(*first) {
             continue;
         }
         for (octets, spelling) in spellings(expected) {
