@@ -49,6 +49,36 @@ fn text_with_echoes(bencher: Bencher<'_, '_>, count: usize) {
     scrub(bencher, count, &body);
 }
 
+/// JSON in a string of JSON, as agents' transcripts are: a backslash every ten octets or so.
+#[divan::bench(args = SECRETS)]
+fn json_text(bencher: Bencher<'_, '_>, count: usize) {
+    const PIECES: [&str; 8] = [
+        r#"{\"role\":\"user\",\"content\":\""#,
+        r#"Fix the build.\n\nerror: expected one of `!`"#,
+        r#"https:\/\/api.example\/v1\/items\/4711"#,
+        r#"caf\u00e9 and \u4f60\u597d, then \t more"#,
+        r#"\"},{\"id\":1024,\"ok\":true,\"at\":\"2026-01-01\"}"#,
+        r#"C:\\Users\\me\\src"#,
+        r#"plain words of an answer without any escape at all, "#,
+        r#"\"tool_calls\":[{\"name\":\"run\",\"arguments\":\"ls\"}]"#,
+    ];
+    scrub(bencher, count, &pieces(&PIECES));
+}
+
+/// HTML, with a reference every fifteen octets or so.
+#[divan::bench(args = SECRETS)]
+fn html_text(bencher: Bencher<'_, '_>, count: usize) {
+    const PIECES: [&str; 6] = [
+        "<a href=\"/search?q=a&amp;page=2&amp;lang=en\">next</a>\n",
+        "if (a &lt; b &amp;&amp; c &gt; d) { return &quot;x&quot;; }\n",
+        "<p class=\"text\">It&#39;s a guest&rsquo;s page&nbsp;&mdash; and so on.</p>\n",
+        "<td>&nbsp;</td><td>&#x27;quoted&#x27;</td>\n",
+        "<img src=\"/a%20b%2Fc.png?x=1&y=2\">",
+        "<li>words of a page without anything to escape in them</li>\n",
+    ];
+    scrub(bencher, count, &pieces(&PIECES));
+}
+
 /// What has nothing to do with text.
 #[divan::bench(args = SECRETS)]
 fn random_bytes(bencher: Bencher<'_, '_>, count: usize) {
@@ -145,6 +175,16 @@ fn text(length: usize, salt: &[u8]) -> Vec<u8> {
         }
     }
     out.truncate(length);
+    out
+}
+
+fn pieces(pieces: &[&str]) -> Vec<u8> {
+    let mut random = Random(42);
+    let mut out = Vec::with_capacity(BODY + 64);
+    while out.len() < BODY {
+        out.extend_from_slice(pieces[random.below(pieces.len())].as_bytes());
+    }
+    out.truncate(BODY);
     out
 }
 

@@ -14,8 +14,9 @@ use base64::engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD, URL_SAFE_
 use memchr::memmem;
 use zeroize::Zeroizing;
 
+use super::forms::Form;
 use super::life::{Life, RotateError};
-use super::patterns::{Hit, Patterns};
+use super::patterns::{Hit, PatternError, Patterns};
 use super::placeholder::Placeholder;
 use super::replace::Replacements;
 use super::scrub::Scrubber;
@@ -30,14 +31,16 @@ use crate::name::HostName;
 pub(super) struct Book {
     entries: Vec<Entry>,
     /// What a response may bring, each once.
-    forms: Vec<Form>,
+    forms: Vec<Sought>,
     /// [`Book::forms`], by index.
     values: Arc<Patterns>,
-    /// The same in lower case: header names lose their case.
+    /// What stands for each where any secret's placeholder will do.
+    replacements: Arc<Replacements>,
+    /// [`Book::values`] in lower case: header names lose their case.
     lower_values: Arc<Patterns>,
     /// Placeholders, by index of the entry.
     placeholders: Patterns,
-    /// The same in lower case.
+    /// [`Book::placeholders`] in lower case.
     lower_placeholders: Patterns,
     /// Placeholders, then the same in base64.
     spread: Patterns,
@@ -48,10 +51,10 @@ pub(super) struct Book {
 }
 
 /// One text that is to be scrubbed.
-struct Form {
+struct Sought {
     text: Zeroizing<Vec<u8>>,
     /// The secrets that have this form, and what stands for it in each case; in the order configured.
-    stand_ins: Vec<(usize, Vec<u8>)>,
+    stand_ins: Vec<(usize, Zeroizing<Vec<u8>>)>,
 }
 
 impl Book {
@@ -81,13 +84,15 @@ impl Book {
         let tokens: Vec<_> = entries.iter().map(|entry| entry.placeholder.as_bytes()).collect();
         let (spread, owners) = spread(&entries);
         let spread: Vec<_> = spread.iter().map(Vec::as_slice).collect();
+        let values = Arc::new(Patterns::escaped(&texts)?);
         Ok(Self {
             spread: Patterns::new(&spread)?,
             owners,
-            values: Arc::new(Patterns::new(&texts)?),
-            lower_values: Arc::new(lower_case(&texts)?),
+            replacements: Arc::new(replacements(&values, &forms, |_| true)),
+            values,
+            lower_values: Arc::new(lower_case(&texts, Patterns::escaped_lower_case)?),
             placeholders: Patterns::new(&tokens)?,
-            lower_placeholders: lower_case(&tokens)?,
+            lower_placeholders: lower_case(&tokens, Patterns::new)?,
             forms,
             entries,
             pairs,
@@ -121,15 +126,13 @@ impl Book {
 
     /// The value of an environment variable as the guest may see it; `None` where it holds no secret.
     pub(super) fn rewrite(&self, value: &[u8]) -> Option<Vec<u8>> {
-        self.replacements(|_| true).replace(value)
+        self.replacements.replace(value)
     }
 
     /// What takes secrets out of the responses of `host`; `None` where no secret may be known there.
     pub(super) fn scrubber(&self, host: &HostName) -> Option<Scrubber> {
-        self.may_be_known_at(host).then(|| {
-            let replacements = self.replacements(|entry| entry.may_be_known_at(host));
-            Scrubber::new(replacements, Arc::clone(&self.lower_values))
-        })
+        self.may_be_known_at(host)
+            .then(|| Scrubber::new(self.replacements_at(host), Arc::clone(&self.lower_values)))
     }
 
     pub(super) fn may_be_known_at(&self, host: &HostName) -> bool {
@@ -173,17 +176,26 @@ impl Book {
         patterns.find_all(text).filter_map(|hit| Some((hit, self.entries.get(hit.pattern)?)))
     }
 
-    /// Every form of every secret and what stands for it, where several could by the one that is `preferred`.
-    fn replacements(&self, preferred: impl Fn(&Entry) -> bool) -> Replacements {
-        let is_preferred = |index: usize| self.entries.get(index).is_some_and(&preferred);
-        let stand_in = |form: &Form| {
-            let chosen = form.stand_ins.iter().find(|(index, _)| is_preferred(*index));
-            let (_, text) = chosen.or(form.stand_ins.first())?;
-            Some(Zeroizing::new(text.clone()))
-        };
-        let texts = self.forms.iter().map(|form| stand_in(form).unwrap_or_default()).collect();
-        Replacements::of(Arc::clone(&self.values), texts)
+    /// Every form of every secret and what stands for it at `host`.
+    fn replacements_at(&self, host: &HostName) -> Arc<Replacements> {
+        if self.forms.iter().all(|form| form.stand_ins.len() == 1) {
+            return Arc::clone(&self.replacements);
+        }
+        let is_known =
+            |index: usize| self.entries.get(index).is_some_and(|entry| entry.may_be_known_at(host));
+        Arc::new(replacements(&self.values, &self.forms, is_known))
     }
+}
+
+/// Every form and what stands for it, where several could by the one that is `preferred`.
+fn replacements(values: &Arc<Patterns>, forms: &[Sought], preferred: impl Fn(usize) -> bool) -> Replacements {
+    let stand_in = |form: &Sought| {
+        let chosen = form.stand_ins.iter().find(|(index, _)| preferred(*index));
+        let (_, text) = chosen.or(form.stand_ins.first())?;
+        Some(text.clone())
+    };
+    let texts = forms.iter().map(|form| stand_in(form).unwrap_or_default()).collect();
+    Replacements::of(Arc::clone(values), texts)
 }
 
 fn with_placeholders(specs: Vec<SecretSpec>) -> Result<Vec<Entry>, SecretError> {
@@ -241,22 +253,24 @@ fn overlap(one: &[u8], other: &[u8]) -> bool {
     memmem::find(one, other).is_some() || memmem::find(other, one).is_some()
 }
 
-fn forms(entries: &[Entry]) -> Vec<Form> {
-    let mut forms: Vec<Form> = Vec::new();
+fn forms(entries: &[Entry]) -> Vec<Sought> {
+    let mut forms: Vec<Sought> = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
-        for (text, stand_in) in entry.forms() {
-            let stand_in = (index, stand_in.to_vec());
-            match forms.iter_mut().find(|form| form.text.as_slice() == text) {
-                Some(form) => form.stand_ins.push(stand_in),
-                None => forms.push(Form { text: Zeroizing::new(text.to_vec()), stand_ins: vec![stand_in] }),
+        for Form { text, stand_in } in entry.forms() {
+            match forms.iter_mut().find(|form| form.text == text) {
+                Some(form) => form.stand_ins.push((index, stand_in)),
+                None => forms.push(Sought { text, stand_ins: vec![(index, stand_in)] }),
             }
         }
     }
     forms
 }
 
-fn lower_case(texts: &[&[u8]]) -> Result<Patterns, SecretError> {
+fn lower_case(
+    texts: &[&[u8]],
+    patterns: fn(&[&[u8]]) -> Result<Patterns, PatternError>,
+) -> Result<Patterns, SecretError> {
     let lower: Vec<_> = texts.iter().map(|text| Zeroizing::new(text.to_ascii_lowercase())).collect();
     let lower: Vec<_> = lower.iter().map(|text| text.as_slice()).collect();
-    Ok(Patterns::new(&lower)?)
+    Ok(patterns(&lower)?)
 }

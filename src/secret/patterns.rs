@@ -1,37 +1,62 @@
-//! Which of a fixed set of byte strings is where in a buffer.
+//! Which of a fixed set of byte strings is where in a buffer, also with characters of it escaped.
 //!
 //! It finds whole patterns, leftmost and longest first, and the place where one may have begun that the
-//! buffer's end cuts off. It keeps nothing from one buffer to the next. Invariant: what [`Patterns::find`]
-//! says of a buffer holds for any longer buffer too, for all matches that start before [`Patterns::partial`].
+//! buffer's end cuts off. It keeps nothing from one buffer to the next. Invariant: what [`Patterns::scan`]
+//! says of a buffer holds for any longer buffer too, for all matches that start before its `hold`.
+//!
+//! Every pattern is at least as long as the shortest. So a buffer is sampled: one block of octets in so many is
+//! looked up among the first blocks of all patterns, which sees every pattern wherever it lies and whatever the
+//! number of patterns. One that is escaped before its first blocks are over is found by its first escape.
 
-use aho_corasick::packed::{self, Searcher};
-use aho_corasick::{AhoCorasick, Input, MatchKind, Span};
+mod places;
+mod walk;
+
 use zeroize::Zeroizing;
 
-/// Leading bytes that tell quickly that no pattern begins like this.
-const HEAD: usize = 3;
+use super::escape::{self, Escape, LEADS, Wanted};
+use super::leads::Leads;
+use places::{Hash, Place, Places};
+use walk::End;
+
+/// Most octets from one sample to the next: as many of each pattern are in the table, which must stay small.
+const STRIDE: usize = 16;
+/// Octets before an escape by which patterns are looked up; also of a beginning at the end of a buffer.
+const NEAR: usize = 4;
 
 /// A set of patterns; no `Debug`, since the patterns may be secrets.
 pub(super) struct Patterns {
-    finder: Finder,
-    /// All patterns in byte order: those that a text begins stand together, right after the text.
-    sorted: Vec<Zeroizing<Vec<u8>>>,
-    /// For each leading position and byte, the classes of patterns that have that byte there.
-    heads: [Box<[u16]>; HEAD],
-    /// By index of the pattern.
-    lengths: Vec<usize>,
-    shortest: usize,
+    patterns: Vec<Pattern>,
+    /// Octets of a sample.
+    block: usize,
+    /// Octets from one sample to the next.
+    stride: usize,
+    /// The first blocks of each pattern, as many as there are octets in a stride.
+    blocks: Places,
+    /// The beginnings of each pattern of up to [`NEAR`] octets.
+    beginnings: Places,
+    /// What finds escaped characters, where they count.
+    escapes: Option<Escapes>,
     longest: usize,
 }
 
-/// Vectorized search over all patterns at once where the processor and the patterns allow it, else an automaton.
-///
-/// An automaton alone would do, but it picks its prefilter by first bytes where they are few, and `s` and `g`
-/// of `sk-…` and `ghp_…` are in every line of text.
-enum Finder {
-    Nothing,
-    Packed(Box<Searcher>),
-    Automaton(AhoCorasick),
+struct Pattern {
+    text: Zeroizing<Vec<u8>>,
+    /// The first octet that could itself begin an escape; the length where none does.
+    first_lead: usize,
+}
+
+struct Escapes {
+    /// The octets in the first blocks of each pattern, each with up to [`NEAR`] octets before it.
+    octets: Places,
+    wanted: Wanted,
+    case: Case,
+}
+
+/// Whether the buffers have lost their case, as the names of fields have.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Case {
+    Kept,
+    Lower,
 }
 
 /// One pattern in one buffer.
@@ -45,52 +70,116 @@ pub(super) struct Hit {
     pub(super) end: usize,
 }
 
+/// Whether more may follow a buffer.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum Rest {
+    Unknown,
+    Nothing,
+}
+
+/// What is in a buffer.
+pub(super) struct Scan {
+    /// The matches that no later byte can change, in order, none overlapping another.
+    pub(super) hits: Vec<Hit>,
+    /// The place from which the buffer is the beginning of what may be a match; its length where none is.
+    pub(super) hold: usize,
+}
+
+/// What a place may be the start of.
+#[derive(Clone, Copy)]
+struct Found {
+    start: usize,
+    /// The pattern and its end; `None` where that takes more of the text to tell.
+    whole: Option<(usize, usize)>,
+}
+
 impl Patterns {
-    /// Takes the patterns; the index of one is its place in the slice. Of equal ones the first is found.
+    /// Takes the patterns, to be found as they are; the index of one is its place in the slice. Of equal ones the
+    /// first is found.
     pub(super) fn new(patterns: &[&[u8]]) -> Result<Self, PatternError> {
-        if patterns.iter().any(|pattern| pattern.is_empty()) {
+        Self::with(patterns, None)
+    }
+
+    /// The same, found with any of their characters escaped, too.
+    pub(super) fn escaped(patterns: &[&[u8]]) -> Result<Self, PatternError> {
+        Self::with(patterns, Some(Case::Kept))
+    }
+
+    /// As [`Patterns::escaped`] in texts that are in lower case, as the patterns must be.
+    pub(super) fn escaped_lower_case(patterns: &[&[u8]]) -> Result<Self, PatternError> {
+        Self::with(patterns, Some(Case::Lower))
+    }
+
+    fn with(texts: &[&[u8]], escaped: Option<Case>) -> Result<Self, PatternError> {
+        if texts.iter().any(|text| text.is_empty()) {
             return Err(PatternError::Empty);
         }
-        let mut sorted: Vec<_> = patterns.iter().map(|pattern| Zeroizing::new(pattern.to_vec())).collect();
-        sorted.sort_unstable_by(|one, other| one.as_slice().cmp(other));
-        let lengths: Vec<_> = patterns.iter().map(|pattern| pattern.len()).collect();
-        let shortest = lengths.iter().copied().min().unwrap_or_default();
-        let longest = lengths.iter().copied().max().unwrap_or_default();
-        Ok(Self { finder: Finder::new(patterns)?, heads: heads(&sorted), sorted, lengths, shortest, longest })
-    }
-
-    /// The same without vectors, as on a processor that has none.
-    #[cfg(test)]
-    pub(super) fn plain(patterns: &[&[u8]]) -> Result<Self, PatternError> {
-        Ok(Self { finder: Finder::automaton(patterns)?, ..Self::new(patterns)? })
-    }
-
-    /// The leftmost match that starts at `from` or later; of several at one place, the longest.
-    pub(super) fn find(&self, buf: &[u8], from: usize) -> Option<Hit> {
-        if buf.len().saturating_sub(from) < self.shortest {
-            return None;
+        if escaped.is_some() && texts.iter().any(|text| leads(text) > walk::BRANCHES) {
+            return Err(PatternError::Ambiguous);
         }
-        let found = match &self.finder {
-            Finder::Nothing => None,
-            Finder::Packed(searcher) => searcher.find_in(buf, Span { start: from, end: buf.len() }),
-            Finder::Automaton(automaton) => automaton.find(Input::new(buf).range(from..)),
-        }?;
-        Some(Hit { pattern: found.pattern().as_usize(), start: found.start(), end: found.end() })
-    }
-
-    /// All matches, none overlapping another.
-    pub(super) fn find_all(&self, buf: &[u8]) -> impl Iterator<Item = Hit> {
-        let mut from = 0;
-        std::iter::from_fn(move || {
-            let hit = self.find(buf, from)?;
-            from = hit.end;
-            Some(hit)
+        let shortest = texts.iter().map(|text| text.len()).min().unwrap_or(1);
+        let longest = texts.iter().map(|text| text.len()).max().unwrap_or_default();
+        let block = match shortest {
+            0..3 => 1,
+            3..6 => 2,
+            6..12 => 4,
+            12.. => 8,
+        };
+        let stride = STRIDE.min(shortest - block + 1);
+        let first_lead =
+            |text: &[u8]| text.iter().position(|octet| LEADS.contains(octet)).unwrap_or(text.len());
+        let pattern =
+            |text: &&[u8]| Pattern { text: Zeroizing::new(text.to_vec()), first_lead: first_lead(text) };
+        let in_blocks = |text: &&'_ [u8]| text.len().min(stride + block - 1);
+        let blocks = places(texts, |text, offset| {
+            (offset < stride).then(|| text.get(offset..offset + block).map(key)).flatten()
+        });
+        let beginnings = places(texts, |text, offset| {
+            (offset < NEAR).then(|| text.get(..=offset).map(|text| near(text, 0))).flatten()
+        });
+        let escapes = escaped.map(|case| {
+            let octets = texts.iter().flat_map(|text| text.iter().take(in_blocks(text)).copied());
+            let wanted = Wanted::of(octets);
+            let octets = places(texts, |text, offset| {
+                let before = text.get(offset.saturating_sub(NEAR)..offset)?;
+                (offset < in_blocks(&text))
+                    .then(|| text.get(offset).map(|octet| near(before, *octet)))
+                    .flatten()
+            });
+            Escapes { octets, wanted, case }
+        });
+        Ok(Self {
+            patterns: texts.iter().map(pattern).collect(),
+            block,
+            stride,
+            blocks,
+            beginnings,
+            escapes,
+            longest,
         })
     }
 
+    /// All matches in a text that is all there, none overlapping another: the leftmost, and of those that start
+    /// at one place the longest.
+    pub(super) fn find_all(&self, text: &[u8]) -> impl Iterator<Item = Hit> + use<> {
+        self.scan(text, Rest::Nothing).hits.into_iter()
+    }
+
+    /// Whether there is a match in a text that is all there.
+    pub(super) fn is_in(&self, text: &[u8]) -> bool {
+        !self.scan(text, Rest::Nothing).hits.is_empty()
+    }
+
+    /// The first place, not before `from`, from which a text is the beginning of an unescaped pattern; its length where
+    /// there is none. Behind `from` nothing was found.
+    pub(super) fn partial(&self, text: &[u8], from: usize) -> usize {
+        let from = from.max(text.len().saturating_sub(self.longest));
+        from + self.scan(text.get(from..).unwrap_or_default(), Rest::Unknown).hold
+    }
+
     /// The patterns' lengths, in their order.
-    pub(super) fn lengths(&self) -> &[usize] {
-        &self.lengths
+    pub(super) fn lengths(&self) -> impl Iterator<Item = usize> {
+        self.patterns.iter().map(|pattern| pattern.text.len())
     }
 
     /// Length of the longest pattern.
@@ -98,61 +187,217 @@ impl Patterns {
         self.longest
     }
 
-    /// The first place, not before `from`, from which the rest of `buf` is the beginning of a longer pattern;
-    /// `buf.len()` where there is none.
-    pub(super) fn partial(&self, buf: &[u8], from: usize) -> usize {
-        let reach = self.longest.saturating_sub(1);
-        let first = from.max(buf.len().saturating_sub(reach));
-        let mut starts = first..buf.len();
-        starts.find(|start| buf.get(*start..).is_some_and(|tail| self.begins(tail))).unwrap_or(buf.len())
+    /// More zeros than any pattern has in a row, where escapes are looked for.
+    pub(super) fn zeros(&self) -> Option<usize> {
+        let runs = |pattern: &Pattern| {
+            pattern.text.split(|octet| *octet != b'0').map(<[u8]>::len).max().unwrap_or_default()
+        };
+        self.escapes.as_ref().map(|_| self.patterns.iter().map(runs).max().unwrap_or_default() + 1)
     }
 
-    /// Whether a pattern starts with `tail` and goes on.
-    fn begins(&self, tail: &[u8]) -> bool {
-        let classes = self.heads.iter().zip(tail).fold(u16::MAX, |classes, (head, byte)| {
-            classes & head.get(usize::from(*byte)).copied().unwrap_or_default()
-        });
-        if classes == 0 {
-            return false;
+    /// Finds what is in a buffer.
+    pub(super) fn scan(&self, buf: &[u8], rest: Rest) -> Scan {
+        let mut escaped =
+            self.escapes.as_ref().map(|escapes| self.by_escapes(escapes, buf)).unwrap_or_default();
+        escaped.retain(|found| found.whole.is_some() || rest == Rest::Unknown);
+        escaped.sort_by_key(|found| found.start);
+        let mut escaped = escaped.into_iter().peekable();
+        let (mut hits, mut from) = (Vec::new(), 0);
+        let mut sampled = self.by_samples(buf, from, rest);
+        loop {
+            while escaped.next_if(|found| found.start < from).is_some() {}
+            if sampled.is_some_and(|found| found.start < from) {
+                sampled = self.by_samples(buf, from, rest);
+            }
+            let starts = sampled.iter().chain(escaped.peek()).map(|found| found.start);
+            let Some(start) = starts.min() else { break };
+            let mut best = sampled.filter(|found| found.start == start);
+            while let Some(found) = escaped.next_if(|found| found.start == start) {
+                best = Some(best.map_or(found, |best| best.or_better(found)));
+            }
+            let Some((pattern, end)) = best.and_then(|found| found.whole) else {
+                let hold = self.beginning(buf, from, rest).min(start);
+                return Scan { hits, hold };
+            };
+            hits.push(Hit { pattern, start, end });
+            from = end;
         }
-        let after = self.sorted.partition_point(|pattern| pattern.as_slice() <= tail);
-        self.sorted.get(after).is_some_and(|pattern| pattern.starts_with(tail))
+        Scan { hits, hold: self.beginning(buf, from, rest) }
     }
-}
 
-impl Finder {
-    fn new(patterns: &[&[u8]]) -> Result<Self, PatternError> {
-        if patterns.is_empty() {
-            return Ok(Self::Nothing);
+    /// The first pattern that starts at `from` or later with its first blocks unescaped.
+    fn by_samples(&self, buf: &[u8], from: usize, rest: Rest) -> Option<Found> {
+        match self.block {
+            1 => self.by_blocks::<1>(buf, from, rest),
+            2 => self.by_blocks::<2>(buf, from, rest),
+            4 => self.by_blocks::<4>(buf, from, rest),
+            _ => self.by_blocks::<8>(buf, from, rest),
         }
-        let mut packed = packed::Config::new().match_kind(packed::MatchKind::LeftmostLongest).builder();
-        if let Some(searcher) = packed.extend(patterns).build() {
-            return Ok(Self::Packed(Box::new(searcher)));
+    }
+
+    fn by_blocks<const BLOCK: usize>(&self, buf: &[u8], from: usize, rest: Rest) -> Option<Found> {
+        let mut at = from;
+        while let Some(block) = buf.get(at..).and_then(|tail| tail.first_chunk::<BLOCK>()) {
+            let hash = Hash::of(key(block));
+            if self.blocks.may_have(hash) {
+                let found = self.blocks.at(hash).filter_map(|place| self.at_block(buf, from, at, place));
+                // The first pattern of all: another that starts before it would have been seen at a sample before.
+                let found = found.filter(|found| found.whole.is_some() || rest == Rest::Unknown);
+                if let Some(found) = found.reduce(Found::or_better) {
+                    return Some(found);
+                }
+            }
+            at += self.stride;
         }
-        Self::automaton(patterns)
+        None
     }
 
-    fn automaton(patterns: &[&[u8]]) -> Result<Self, PatternError> {
-        let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(patterns);
-        // The cause is dropped: nothing promises that its text is free of the patterns.
-        built.map(Self::Automaton).map_err(|_| PatternError::TooLarge)
+    fn at_block(&self, buf: &[u8], from: usize, at: usize, place: &Place) -> Option<Found> {
+        let start = at.checked_sub(usize::from(place.offset)).filter(|start| *start >= from)?;
+        let (index, pattern) = self.pattern(place)?;
+        let (head, tail) = buf.get(start..)?.split_at_checked(usize::from(place.offset))?;
+        if !pattern.text.starts_with(head)
+            || !same_beginning(pattern.text.get(head.len()..)?, tail, self.block)
+        {
+            return None;
+        }
+        self.found(index, start, self.follow(pattern, buf, start))
     }
-}
 
-/// Sixteen classes of patterns by their order, so that patterns alike are in one class.
-fn heads(sorted: &[Zeroizing<Vec<u8>>]) -> [Box<[u16]>; HEAD] {
-    std::array::from_fn(|position| {
-        let mut head = vec![0; 256].into_boxed_slice();
-        for (index, pattern) in sorted.iter().enumerate() {
-            let class = 1_u16 << (index * 16 / sorted.len());
-            // A pattern that ends before this position is no longer begun by a text that reaches it.
-            let Some(byte) = pattern.get(position) else { continue };
-            if let Some(classes) = head.get_mut(usize::from(*byte)) {
-                *classes |= class;
+    /// Everything that may start with up to so many octets as they are, and an escape after these.
+    fn by_escapes(&self, escapes: &Escapes, buf: &[u8]) -> Vec<Found> {
+        let mut all = Vec::new();
+        for lead in Leads::new(buf) {
+            let Some(text) = buf.get(lead..).filter(|text| escapes.wanted.may_begin(text)) else { continue };
+            match escape::read(text) {
+                Escape::Not => {}
+                Escape::Cut => all.extend(self.at_cut(buf, lead)),
+                Escape::Whole { spelled, .. } => {
+                    let spelled = escapes.case.apply(spelled);
+                    for octets in spelled.readings() {
+                        self.at_escape(buf, lead, octets, &mut all);
+                    }
+                }
             }
         }
-        head
-    })
+        all
+    }
+
+    /// Everything that goes on with an escape for these octets.
+    fn at_escape(&self, buf: &[u8], lead: usize, octets: &[u8], all: &mut Vec<Found>) {
+        let Some(escapes) = &self.escapes else { return };
+        let Some(first) = octets.first().filter(|first| escapes.wanted.has(**first)) else { return };
+        for count in 0..=NEAR.min(lead) {
+            let Some(before) = buf.get(lead - count..lead) else { continue };
+            for place in escapes.octets.at(Hash::of(near(before, *first))) {
+                let offset = usize::from(place.offset);
+                let Some((index, pattern)) = self.pattern(place) else { continue };
+                let Some((head, tail)) = pattern.text.split_at_checked(offset) else { continue };
+                let Some(start) = lead.checked_sub(offset) else { continue };
+                if offset.min(NEAR) == count && buf.get(start..lead) == Some(head) && tail.starts_with(octets)
+                {
+                    all.extend(self.found(index, start, self.follow(pattern, buf, start)));
+                }
+            }
+        }
+    }
+
+    /// The places from which the buffer may be a pattern's beginning that an escape cut off at `lead` goes on.
+    fn at_cut<'a>(&'a self, buf: &'a [u8], lead: usize) -> impl Iterator<Item = Found> + 'a {
+        let is_open = move |start: usize, pattern: &Pattern| self.follow(pattern, buf, start) == End::Open;
+        let begins = move |start: &usize| match buf.get(*start..lead) {
+            Some([]) | None => self.patterns.iter().any(|pattern| is_open(*start, pattern)),
+            Some(head) => self.begun_by(head).any(|pattern| is_open(*start, pattern)),
+        };
+        let starts = lead.saturating_sub(self.stride + self.block - 1)..=lead;
+        starts.filter(begins).map(|start| Found { start, whole: None })
+    }
+
+    /// The first place, not before `from`, from which the rest of the buffer is the beginning of a longer pattern,
+    /// too short to be in a sample; the buffer's length where there is none.
+    fn beginning(&self, buf: &[u8], from: usize, rest: Rest) -> usize {
+        if rest == Rest::Nothing {
+            return buf.len();
+        }
+        let first = from.max(buf.len().saturating_sub(self.stride + self.block - 2));
+        let mut starts = first..buf.len();
+        let begins = |start: &usize| {
+            let tail = buf.get(*start..).unwrap_or_default();
+            self.begun_by(tail).any(|pattern| pattern.text.len() > tail.len())
+        };
+        starts.find(begins).unwrap_or(buf.len())
+    }
+
+    /// The patterns that start with a text that is not empty.
+    fn begun_by<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = &'a Pattern> {
+        let head = text.get(..NEAR).unwrap_or(text);
+        let places = self.beginnings.at(Hash::of(near(head, 0)));
+        let patterns = places.filter(move |place| usize::from(place.offset) + 1 == head.len());
+        let patterns = patterns.filter_map(|place| self.pattern(place)).map(|(_, pattern)| pattern);
+        patterns.filter(move |pattern| pattern.text.starts_with(text))
+    }
+
+    fn pattern(&self, place: &Place) -> Option<(usize, &Pattern)> {
+        let index = place.pattern as usize;
+        Some((index, self.patterns.get(index)?))
+    }
+
+    fn found(&self, pattern: usize, start: usize, end: End) -> Option<Found> {
+        match end {
+            End::At(end) => Some(Found { start, whole: Some((pattern, end)) }),
+            End::Open => Some(Found { start, whole: None }),
+            End::Nowhere => None,
+        }
+    }
+}
+
+impl Case {
+    fn apply(self, spelled: escape::Spelled) -> escape::Spelled {
+        match self {
+            Self::Kept => spelled,
+            Self::Lower => spelled.to_lower_case(),
+        }
+    }
+}
+
+impl Found {
+    /// The one that starts first; of those the one not yet told, then the longest, then the first pattern.
+    fn or_better(self, other: Self) -> Self {
+        let order = |found: &Self| {
+            let (pattern, end) = found.whole.unwrap_or((0, usize::MAX));
+            (found.start, usize::MAX - end, pattern)
+        };
+        if order(&other) < order(&self) { other } else { self }
+    }
+}
+
+/// The places of all patterns that have a key, by pattern and offset.
+fn places(texts: &[&[u8]], key: impl Fn(&[u8], usize) -> Option<u64>) -> Places {
+    let entries = texts.iter().enumerate().flat_map(|(index, text)| {
+        let key = &key;
+        (0..text.len().min(STRIDE + size_of::<u64>()))
+            .filter_map(move |offset| Some((key(text, offset)?, Place::new(index, offset))))
+    });
+    Places::new(entries.collect())
+}
+
+/// Up to eight octets as a key.
+#[inline]
+fn key(octets: &[u8]) -> u64 {
+    octets.iter().rev().fold(0, |key, octet| key << 8 | u64::from(*octet))
+}
+
+/// Up to [`NEAR`] octets and the one after them as a key.
+fn near(before: &[u8], octet: u8) -> u64 {
+    key(before) | u64::from(octet) << 32 | (before.len() as u64) << 40
+}
+
+fn same_beginning(one: &[u8], other: &[u8], octets: usize) -> bool {
+    one.get(..octets).is_some_and(|head| other.starts_with(head))
+}
+
+fn leads(text: &[u8]) -> usize {
+    text.iter().filter(|octet| LEADS.contains(octet)).count()
 }
 
 /// Why patterns cannot be searched for.
@@ -161,45 +406,14 @@ pub enum PatternError {
     /// An empty pattern is everywhere.
     #[error("an empty text cannot be searched for")]
     Empty,
-    /// The automaton would not fit.
-    #[error("the texts to search for are too many or too long together")]
-    TooLarge,
+    /// Too many characters that could begin an escape.
+    #[error(
+        "a text with more than {} of the characters %, & and \\ has too many spellings to search for; use another, or \
+         its base64",
+        walk::BRANCHES
+    )]
+    Ambiguous,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_finders_see_the_same() {
-        let patterns: [&[u8]; 4] = [b"abcdefgh", b"abcdefghij", b"cdefghijklmn", b"zzzzzzzz"];
-        let text = b"..abcdefghijklmn.zzzzzzzzz.abcdefgh.cdefghijklmn".repeat(3);
-        let own = Patterns::new(&patterns).unwrap();
-        let spans = |set: &Patterns| {
-            set.find_all(&text).map(|hit| (hit.pattern, hit.start, hit.end)).collect::<Vec<_>>()
-        };
-        let found = spans(&own);
-        assert_eq!(found, spans(&Patterns::plain(&patterns).unwrap()));
-        assert_eq!(found[..2], [(1, 2, 12), (3, 17, 25)]);
-        assert_eq!(found.len(), 12);
-    }
-
-    #[test]
-    fn only_the_beginning_of_a_pattern_is_partial() {
-        let set = Patterns::new(&[b"abcab", b"bcd"]).unwrap();
-        for (text, start) in
-            [("", 0), ("x", 1), ("xa", 1), ("xabca", 1), ("xabcab", 4), ("xabcb", 4), ("bcd", 3), ("abcd", 4)]
-        {
-            assert_eq!(set.partial(text.as_bytes(), 0), start, "{text}");
-        }
-        assert_eq!(set.partial(b"abca", 1), 3, "what was consumed does not count");
-    }
-
-    #[test]
-    fn an_empty_set_finds_nothing_and_an_empty_pattern_is_refused() {
-        let set = Patterns::new(&[]).unwrap();
-        assert!(set.find(b"abc", 0).is_none());
-        assert_eq!(set.partial(b"abc", 0), 3);
-        assert!(matches!(Patterns::new(&[b"a", b""]), Err(PatternError::Empty)));
-    }
-}
+mod tests;

@@ -5,6 +5,10 @@
 //! what the whole text at once would have given; and only a tail that may be the beginning of a pattern waits.
 //! A few bytes of such a tail may be let go early ([`Replacer::release`]); a match they began is still replaced,
 //! but for them.
+//!
+//! One kind of text comes out otherwise: a numeric reference may have zeros without end (`&#000…`), and what waits
+//! must not. Of more zeros in a row than [`Replacements::zeros`] the first become [`FILLER`] before what waits, and
+//! no reader of references misses them.
 
 use std::mem;
 use std::sync::Arc;
@@ -12,7 +16,12 @@ use std::sync::Arc;
 use bytes::{Buf as _, Bytes, BytesMut};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::patterns::{Hit, PatternError, Patterns};
+use super::patterns::{Hit, PatternError, Patterns, Rest, Scan};
+
+/// What fills up a place that is longer than what is written there: legal in a URL, in JSON, in HTML, in a field.
+const FILLER: u8 = b'*';
+/// Zeros that an escape may have for no reason beyond those of any pattern.
+const ZEROS: usize = 16;
 
 /// What is to be replaced, and by what; shared by the streams it is applied to.
 ///
@@ -34,11 +43,14 @@ impl Replacements {
 
     /// Joins patterns with what stands for each, by index.
     pub(super) fn of(patterns: Arc<Patterns>, texts: Vec<Zeroizing<Vec<u8>>>) -> Self {
-        let keeps_length = patterns.lengths().iter().copied().eq(texts.iter().map(|text| text.len()));
+        let keeps_length = patterns.lengths().eq(texts.iter().map(|text| text.len()));
         Self { patterns, texts, keeps_length }
     }
 
     /// Whether every replacement is as long as what it replaces, so that a text keeps its length.
+    ///
+    /// So it is where each text is as long as its pattern. A match with escapes in it is longer; what replaces it is
+    /// then filled up with asterisks.
     #[must_use]
     pub fn keeps_length(&self) -> bool {
         self.keeps_length
@@ -47,33 +59,38 @@ impl Replacements {
     /// Replaces in a text that is all there; `None` where there is nothing to replace.
     #[must_use]
     pub fn replace(&self, text: &[u8]) -> Option<Vec<u8>> {
-        let swaps = self.swaps(self.patterns.find_all(text));
-        (!swaps.is_empty()).then(|| mem::take(&mut *substitute(text, &swaps)))
+        let hits: Vec<_> = self.patterns.find_all(text).collect();
+        (!hits.is_empty()).then(|| mem::take(&mut *self.substituted(text, &hits)))
     }
 
-    fn swaps(&self, hits: impl Iterator<Item = Hit>) -> Vec<(Hit, &[u8])> {
+    /// What is written for a match.
+    fn text(&self, hit: &Hit) -> &[u8] {
         // Every pattern has its text; one without would be written as nothing rather than left standing.
-        hits.map(|hit| (hit, self.texts.get(hit.pattern).map(|text| text.as_slice()).unwrap_or_default()))
-            .collect()
+        self.texts.get(hit.pattern).map(|text| text.as_slice()).unwrap_or_default()
     }
 
-    /// The matches that no later byte can change, and the place from which the text must wait for more.
-    fn scan(&self, buf: &[u8]) -> (Vec<Hit>, usize) {
-        let mut hits = Vec::new();
-        let mut hold = self.patterns.partial(buf, 0);
-        let mut from = 0;
-        while let Some(hit) = self.patterns.find(buf, from) {
-            if hit.start >= hold {
-                break;
-            }
-            // Began before `hold`, so no longer pattern begins there, or `hold` would be its start.
-            if hit.end > hold {
-                hold = self.patterns.partial(buf, hit.end);
-            }
-            from = hit.end;
-            hits.push(hit);
+    /// The length of what is written for a match, filled up.
+    fn length(&self, hit: &Hit) -> usize {
+        if self.keeps_length { hit.end - hit.start } else { self.text(hit).len() }
+    }
+
+    fn substituted(&self, text: &[u8], hits: &[Hit]) -> Zeroizing<Vec<u8>> {
+        if !self.keeps_length {
+            let swaps: Vec<_> = hits.iter().map(|hit| (*hit, self.text(hit))).collect();
+            return substitute(text, &swaps);
         }
-        (hits, hold)
+        let mut out = Zeroizing::new(text.to_vec());
+        self.overwrite(&mut out, hits);
+        out
+    }
+
+    /// Writes the replacements over the matches, which are as long or longer.
+    fn overwrite(&self, buf: &mut [u8], hits: &[Hit]) {
+        for hit in hits {
+            let Some(place) = buf.get_mut(hit.start..hit.end) else { continue };
+            place.fill(FILLER);
+            place.iter_mut().zip(self.text(hit)).for_each(|(to, from)| *to = *from);
+        }
     }
 
     /// Writes the replacements, in place where the buffer is ours alone and its length stays.
@@ -81,21 +98,19 @@ impl Replacements {
         if hits.is_empty() {
             return chunk;
         }
-        let swaps = self.swaps(hits.iter().copied());
         let mut owned = chunk.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
-        let replaced = (!self.keeps_length).then(|| substitute(&owned, &swaps));
-        for (hit, text) in swaps {
-            let Some(place) = owned.get_mut(hit.start..hit.end) else { continue };
-            if self.keeps_length {
-                place.copy_from_slice(text);
-            } else {
-                place.zeroize();
-            }
+        if self.keeps_length {
+            self.overwrite(&mut owned, hits);
+            return owned.freeze();
         }
-        match replaced {
-            Some(mut replaced) => Bytes::from(mem::take(&mut *replaced)),
-            None => owned.freeze(),
-        }
+        let mut replaced = self.substituted(&owned, hits);
+        owned.zeroize();
+        Bytes::from(mem::take(&mut *replaced))
+    }
+
+    /// Most zeros in a row that wait as the beginning of a numeric reference; `None` where nothing is escaped.
+    fn zeros(&self) -> Option<usize> {
+        self.patterns.zeros().map(|zeros| zeros + ZEROS)
     }
 }
 
@@ -142,10 +157,10 @@ impl Replacer {
         if !self.held.is_empty() {
             return self.push_joined(&chunk);
         }
-        let (hits, hold) = self.replacements.scan(&chunk);
-        self.hold(chunk.get(hold..).unwrap_or_default());
+        let Scan { hits, hold } = self.replacements.patterns.scan(&chunk, Rest::Unknown);
+        let surplus = self.hold(chunk.get(hold..).unwrap_or_default());
         chunk.truncate(hold);
-        self.replacements.apply(chunk, &hits)
+        filled(self.replacements.apply(chunk, &hits), surplus)
     }
 
     fn push_joined(&mut self, chunk: &[u8]) -> Bytes {
@@ -153,16 +168,17 @@ impl Replacer {
         joined.extend_from_slice(&self.held);
         joined.extend_from_slice(chunk);
         self.held.zeroize();
-        let (hits, hold) = self.replacements.scan(&joined);
+        let Scan { hits, hold } = self.replacements.patterns.scan(&joined, Rest::Unknown);
+        let mut surplus = 0;
         if let Some(tail) = joined.get_mut(hold..) {
-            self.hold(tail);
+            surplus = self.hold(tail);
             tail.zeroize();
         }
         joined.truncate(hold);
         let written = self.written(&hits, hold);
         let mut out = self.replacements.apply(joined.freeze(), &hits);
         out.advance(written.min(out.len()));
-        out
+        filled(out, surplus)
     }
 
     /// How many bytes of what the first `settled` bytes become were written already; they are so no longer.
@@ -171,10 +187,7 @@ impl Replacer {
         self.released -= released;
         // No match lies within the released bytes, so at most one begins there.
         match hits.first().filter(|hit| hit.start < released) {
-            Some(hit) => {
-                let text = self.replacements.texts.get(hit.pattern).map_or(0, |text| text.len());
-                hit.start + text.min(released - hit.start)
-            }
+            Some(hit) => hit.start + self.replacements.length(hit).min(released - hit.start),
             None => released,
         }
     }
@@ -192,22 +205,29 @@ impl Replacer {
     /// How many bytes [`Replacer::release`] would let go.
     #[must_use]
     pub fn releasable(&self, most: usize) -> usize {
-        let few = self.held.len() <= most && self.replacements.patterns.find(&self.held, 0).is_none();
+        let few = self.held.len() <= most && !self.replacements.patterns.is_in(&self.held);
         if few { self.held.len() - self.released } else { 0 }
     }
 
-    fn hold(&mut self, tail: &[u8]) {
-        if !tail.is_empty() && self.held.capacity() == 0 {
-            self.held.reserve_exact(self.replacements.patterns.longest());
+    /// Keeps a tail for the next chunk, and tells how many zeros of it are not kept.
+    fn hold(&mut self, tail: &[u8]) -> usize {
+        let zeros = self.replacements.zeros().filter(|zeros| tail.len() > *zeros);
+        let fewer = zeros.and_then(|zeros| with_fewer_zeros(tail, zeros));
+        let kept = fewer.as_ref().map_or(tail, |fewer| fewer.as_slice());
+        if kept.len() > self.held.capacity() {
+            // Not grown: that would leave its bytes behind.
+            let room = kept.len().max(self.replacements.patterns.longest());
+            self.held = Zeroizing::new(Vec::with_capacity(room));
         }
-        self.held.extend_from_slice(tail);
+        self.held.extend_from_slice(kept);
+        tail.len() - kept.len()
     }
 
     /// Ends the text and gives what waited; the next chunk begins another text.
     pub fn finish(&mut self) -> Bytes {
         let rest = Bytes::from(mem::take(&mut *self.held));
-        let hits: Vec<_> = self.replacements.patterns.find_all(&rest).collect();
-        let written = self.written(&hits, rest.len());
+        let Scan { hits, hold } = self.replacements.patterns.scan(&rest, Rest::Nothing);
+        let written = self.written(&hits, hold);
         let mut out = self.replacements.apply(rest, &hits);
         out.advance(written.min(out.len()));
         out
@@ -218,6 +238,32 @@ impl Replacer {
     pub fn held(&self) -> usize {
         self.held.len()
     }
+}
+
+/// `text` with no more than `most` zeros in a row in any numeric reference; `None` where it has no more.
+fn with_fewer_zeros(text: &[u8], most: usize) -> Option<Zeroizing<Vec<u8>>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut rest = text;
+    while let Some((octet, after)) = rest.split_first() {
+        out.push(*octet);
+        rest = after;
+        if !matches!(out.as_slice(), [.., b'&', b'#'] | [.., b'&', b'#', b'x' | b'X']) {
+            continue;
+        }
+        let run = rest.iter().take_while(|octet| **octet == b'0').count();
+        rest = rest.get(run.saturating_sub(most)..).unwrap_or_default();
+    }
+    (out.len() < text.len()).then_some(out)
+}
+
+/// What is settled, and a filler for each octet that will be missing from what waits.
+fn filled(settled: Bytes, surplus: usize) -> Bytes {
+    if surplus == 0 {
+        return settled;
+    }
+    let mut out = settled.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
+    out.resize(out.len() + surplus, FILLER);
+    out.freeze()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Every secret of the sandbox is looked for, not only those that the host may have: an upstream that got one
 //! by other means must not hand it to the guest. It does not frame messages: who changes a body's length must
 //! see to Content-Length ([`Scrubber::keeps_length`]). Invariant: what leaves here holds no secret in a form
-//! that [`super::spec`] lists; what cannot be searched is [`Uninspectable`].
+//! that [`super::forms`] lists, each character as it is or escaped ([`super::escape`]); what cannot be searched is [`Uninspectable`].
 
 use std::sync::Arc;
 
@@ -65,8 +65,8 @@ pub enum Uninspectable {
 }
 
 impl Scrubber {
-    pub(super) fn new(replacements: Replacements, lower: Arc<Patterns>) -> Self {
-        Self { replacements: Arc::new(replacements), lower }
+    pub(super) fn new(replacements: Arc<Replacements>, lower: Arc<Patterns>) -> Self {
+        Self { replacements, lower }
     }
 
     /// Prepares a request to this host, with a secret or without: it asks for the whole, in the `identity` coding, so
@@ -96,7 +96,7 @@ impl Scrubber {
     }
 
     fn is_named(&self, name: &HeaderName) -> bool {
-        self.lower.find(name.as_str().as_bytes(), 0).is_some()
+        self.lower.is_in(name.as_str().as_bytes())
     }
 
     /// Scrubs a text that is all there, such as a reason phrase; `None` where it is clean.

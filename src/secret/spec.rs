@@ -10,6 +10,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use super::elsewhere::Elsewhere;
+use super::forms::{self, Form};
 use super::life::Life;
 use super::location::Location;
 use super::patterns::PatternError;
@@ -184,13 +185,15 @@ impl Entry {
         self.swap.contains(&Location::WebSocket)
     }
 
+    /// Everything that must not come back: the value, and those it had.
+    fn values(&self) -> impl Iterator<Item = &SecretValue> {
+        let retired = self.life.retired.iter().map(|old| &*old.value);
+        std::iter::once(&*self.value).chain(retired)
+    }
+
     /// The forms in which a response may bring the secret, each with what the guest gets instead.
-    ///
-    /// Encoded forms of fixed text join this list; [`super::replace`] takes any number of them.
-    pub(super) fn forms(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let retired = self.life.retired.iter().map(|old| &old.value);
-        let values = [&self.value].into_iter().chain(retired);
-        values.map(|value| (value.expose(), self.placeholder.as_bytes()))
+    pub(super) fn forms(&self) -> impl Iterator<Item = Form> {
+        self.values().flat_map(|value| forms::of(value.expose(), self.placeholder.as_bytes()))
     }
 }
 

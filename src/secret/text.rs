@@ -96,8 +96,7 @@ impl TextStream {
         };
         let placeholders = &self.secrets.placeholders;
         // No placeholder lies in another or begins one, so the first found is the one that is there.
-        let hits: Vec<_> = placeholders.find_all(&text).collect();
-        let settled = placeholders.partial(&text, hits.last().map_or(0, |hit| hit.end));
+        let Scan { hits, hold: settled } = placeholders.scan(&text, Rest::Unknown);
         self.held = Bytes::copy_from_slice(text.get(settled..).unwrap_or_default());
         text.truncate(settled);
         for hit in &hits {

@@ -13,13 +13,6 @@ fn replacements(pairs: &Pairs) -> Arc<Replacements> {
     Arc::new(Replacements::new(&pairs).unwrap())
 }
 
-/// As on a processor without vectors.
-fn plain(pairs: &Pairs) -> Arc<Replacements> {
-    let froms: Vec<_> = pairs.iter().map(|(from, _)| from.as_slice()).collect();
-    let texts = pairs.iter().map(|(_, to)| Zeroizing::new(to.clone())).collect();
-    Arc::new(Replacements::of(Arc::new(Patterns::plain(&froms).unwrap()), texts))
-}
-
 /// Leftmost-longest, one pass, the first of equals: what the words mean, and nothing clever.
 fn naive(pairs: &Pairs, text: &[u8]) -> Vec<u8> {
     let (mut out, mut at) = (Vec::new(), 0);
@@ -39,20 +32,9 @@ fn naive(pairs: &Pairs, text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Sends the chunks through both kinds of search, and holds that they agree.
-fn streamed<'a>(pairs: &Pairs, chunks: impl IntoIterator<Item = &'a [u8]> + Clone) -> Vec<u8> {
-    let out = streamed_by(replacements(pairs), pairs, chunks.clone());
-    assert_eq!(streamed_by(plain(pairs), pairs, chunks), out);
-    out
-}
-
 /// Sends the chunks through, and holds that no more waits than a beginning of a pattern.
-fn streamed_by<'a>(
-    replacements: Arc<Replacements>,
-    pairs: &Pairs,
-    chunks: impl IntoIterator<Item = &'a [u8]>,
-) -> Vec<u8> {
-    let mut replacer = Replacer::new(replacements);
+fn streamed<'a>(pairs: &Pairs, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut replacer = Replacer::new(replacements(pairs));
     let (mut out, mut seen) = (Vec::new(), Vec::new());
     for chunk in chunks {
         seen.extend(chunk);
