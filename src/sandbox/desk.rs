@@ -41,7 +41,7 @@ impl Desk {
     }
 
     /// Answers until it is dropped.
-    pub(super) async fn serve(self, limits: Arc<Limits>, keeping: Keeping) {
+    pub(super) async fn serve(self, limits: Arc<Limits>, keeping: Rc<Keeping>) {
         let (knowledge, started) = (Rc::new(self.knowledge), Instant::now());
         let answer = async move |request| match request {
             Request::Status => knowledge.status(started).await,

@@ -1,6 +1,7 @@
 //! The module as its callers see it.
 
 mod inject;
+mod live;
 mod misplaced;
 mod scrub;
 mod store;

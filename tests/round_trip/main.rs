@@ -39,6 +39,7 @@ mod dns;
 mod failures;
 mod flows;
 mod gate;
+mod live;
 mod opaque;
 mod published;
 mod secrets;
