@@ -18,6 +18,7 @@ mod life;
 mod location;
 mod patterns;
 mod placeholder;
+mod renewal;
 mod replace;
 mod scrub;
 mod shape;

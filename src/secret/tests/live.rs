@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+
 use super::*;
 
 const NEW: &str = "sk-proj-Ncanary0123456789abcdefghijklmnop";
@@ -33,7 +35,7 @@ fn sent(set: &Secrets) -> Result<String, InjectError> {
     }
 }
 
-fn scrubbed(set: &Secrets, text: &str) -> String {
+fn scrubbed(set: &Arc<Secrets>, text: &str) -> String {
     let clean = set.scrubber(&host("api.example")).unwrap().text(text.as_bytes());
     clean.map_or(text.to_owned(), |clean| String::from_utf8(clean).unwrap())
 }
@@ -57,6 +59,32 @@ fn the_next_request_carries_the_new_value_under_the_old_placeholder() {
     assert_eq!(field(&parts.headers, "x-key"), TOKEN, "a request under way keeps what it began with");
     assert_eq!(rotate(&set, LONGER, Hand::Owner).unwrap(), Rotation::Same);
     assert!(matches!(set.rotate("NONE", value(NEW), Hand::Owner, at(1)), Err(RotateError::Unknown)));
+}
+
+#[test]
+fn an_answer_that_outlives_a_value_is_scrubbed_of_the_next_at_every_split() {
+    for split in 0..=NEW.len() {
+        let set = secrets();
+        let token = placeholder(&set, "TOKEN");
+        let scrubber = set.scrubber(&host("api.example")).unwrap();
+        let mut body = scrubber.body();
+        let mut out = body.push(Bytes::from(format!("{} {}", TOKEN, &TOKEN[..7]))).to_vec();
+        rotate(&set, NEW, Hand::Source).unwrap();
+        for piece in [&format!("{} {}", &TOKEN[7..], &NEW[..split]), &NEW[split..]] {
+            out.extend_from_slice(&body.push(Bytes::from(piece.to_owned())));
+        }
+        out.extend_from_slice(&body.finish());
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{token} {token} {token}"));
+        // So are its trailers, and what is asked of the scrubber later.
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-last", NEW.parse().unwrap());
+        scrubber.headers(&mut trailers);
+        assert_eq!(field(&trailers, "x-last"), token);
+        assert_eq!(scrubber.text(NEW.as_bytes()), Some(token.clone().into_bytes()));
+        assert_eq!(&scrubber.body().push(Bytes::from_static(NEW.as_bytes()))[..], token.as_bytes());
+        rotate(&set, LONGER, Hand::Source).unwrap();
+        assert!(!scrubber.keeps_length());
+    }
 }
 
 #[test]
