@@ -10,6 +10,8 @@ mod embedded;
 mod hidden;
 #[path = "control/hostile.rs"]
 mod hostile;
+#[path = "control/secrets.rs"]
+mod secrets;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;

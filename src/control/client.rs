@@ -77,11 +77,9 @@ pub fn secrets(name: &SandboxName) -> Result<Vec<SecretStatus>, AskError> {
 
 /// Gives a secret of a sandbox another value: this one, or the one that its source has now.
 pub fn rotate(name: &SandboxName, secret: &str, value: Option<NewValue>) -> Result<Rotation, AskError> {
-    match ask(name, &Request::Rotate { secret: secret.to_owned(), value })? {
-        Answer::Rotated(true) => Ok(Rotation::Replaced),
-        Answer::Rotated(false) => Ok(Rotation::Same),
-        _ => Err(beside_the_point(name)),
-    }
+    let request = Request::Rotate { secret: secret.to_owned(), value };
+    let Answer::Rotated(rotation) = ask(name, &request)? else { return Err(beside_the_point(name)) };
+    Ok(rotation)
 }
 
 /// Takes a secret of a sandbox back.

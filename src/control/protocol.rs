@@ -14,7 +14,7 @@ use super::name::SandboxName;
 use super::value::NewValue;
 use crate::limits::Limits;
 use crate::sandbox::Stats;
-use crate::secret::SecretStatus;
+use crate::secret::{Rotation, SecretStatus};
 
 /// Octets of a request beside a value in it: names of secrets are variables', and short.
 const SHORT: usize = 1_024;
@@ -78,8 +78,8 @@ pub enum Answer {
     Ca(String),
     /// To [`Request::Secrets`].
     Secrets(Vec<SecretStatus>),
-    /// To [`Request::Rotate`]: whether the value is another than it was.
-    Rotated(bool),
+    /// To [`Request::Rotate`].
+    Rotated(Rotation),
     /// To [`Request::Revoke`].
     Revoked,
     /// To what cannot be answered: why, in one line.

@@ -13,7 +13,6 @@ use super::keeper::Keeping;
 use super::{Command, GuestEnv};
 use crate::control::{self, Answer, Endpoint, NewValue, Request, SandboxName, Status};
 use crate::limits::Limits;
-use crate::secret::Rotation;
 
 /// A control socket, and what is known without asking.
 pub(super) struct Desk {
@@ -41,7 +40,7 @@ impl Desk {
     }
 
     /// Answers until it is dropped.
-    pub(super) async fn serve(self, limits: Arc<Limits>, keeping: Keeping) {
+    pub(super) async fn serve(self, limits: Arc<Limits>, keeping: Rc<Keeping>) {
         let (knowledge, started) = (Rc::new(self.knowledge), Instant::now());
         let answer = async move |request| match request {
             Request::Status => knowledge.status(started).await,
@@ -66,8 +65,7 @@ async fn rotate(keeping: &Keeping, secret: &str, value: Option<NewValue>) -> Ans
         None => keeping.refresh(secret).await,
     };
     match rotation {
-        Ok(Rotation::Replaced) => Answer::Rotated(true),
-        Ok(Rotation::Same) => Answer::Rotated(false),
+        Ok(rotation) => Answer::Rotated(rotation),
         Err(why) => Answer::Refused(why),
     }
 }

@@ -76,10 +76,13 @@ async fn serve<L: Link + 'static>(mut parts: Parts, audit: Audit, link: L, inbox
     let published = tokio::task::spawn_local(proxy::serve_published(Rc::clone(&context), guest, ports));
     let flows = tokio::task::spawn_local(proxy::serve(Rc::clone(&context), arrivals));
     let keeper = Keeper { secrets: Arc::clone(&context.secrets), audit: Rc::clone(&context.audit) };
-    let desk = match keeper.keep(kept, notices, &limits) {
-        Ok(keeping) => desk.map(|desk| tokio::task::spawn_local(desk.serve(Arc::clone(&limits), keeping))),
+    // With the last of these the tasks of secrets would end.
+    let keeping = match keeper.keep(kept, notices, &limits) {
+        Ok(keeping) => Rc::new(keeping),
         Err(error) => return Termination::Failed(format!("the secrets cannot be kept: {error}")),
     };
+    let desk =
+        desk.map(|desk| tokio::task::spawn_local(desk.serve(Arc::clone(&limits), Rc::clone(&keeping))));
     loop {
         tokio::select! {
             ended = &mut driver => return match ended {

@@ -72,7 +72,8 @@ pub enum Hand {
 }
 
 /// What a new value came to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rotation {
     /// It is injected from the next request on.
     Replaced,

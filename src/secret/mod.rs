@@ -26,6 +26,7 @@ mod path;
 mod patterns;
 mod placeholder;
 mod places;
+mod renewal;
 mod replace;
 mod scrub;
 mod shape;

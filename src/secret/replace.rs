@@ -146,6 +146,11 @@ impl Replacer {
         Self { replacements, held: Zeroizing::default(), released: 0 }
     }
 
+    /// Replaces other patterns from here on, also in what waits.
+    pub(super) fn renew(&mut self, replacements: Arc<Replacements>) {
+        self.replacements = replacements;
+    }
+
     /// Takes the next chunk and gives what is settled, maybe nothing.
     ///
     /// A chunk without a match comes back as it is, not copied; only where the chunk before ended in the

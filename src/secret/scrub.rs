@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::inject::{Injection, ask_for_identity};
 use super::patterns::Patterns;
+use super::renewal::Renewal;
 use super::replace::{Replacements, Replacer};
 use crate::coding::{Coding, CodingError};
 
@@ -22,6 +23,8 @@ pub struct Scrubber {
     replacements: Arc<Replacements>,
     /// The secrets in lower case, for header names.
     lower: Arc<Patterns>,
+    /// Where the secrets may change while it is in use.
+    renewal: Option<Renewal>,
 }
 
 /// Whether a request carried a secret.
@@ -66,7 +69,16 @@ pub enum Uninspectable {
 
 impl Scrubber {
     pub(super) fn new(replacements: Arc<Replacements>, lower: Arc<Patterns>) -> Self {
-        Self { replacements, lower }
+        Self { replacements, lower, renewal: None }
+    }
+
+    pub(super) fn renewed_by(self, renewal: Renewal) -> Self {
+        Self { renewal: Some(renewal), ..self }
+    }
+
+    /// The one of now, where the secrets have changed since this one was made.
+    fn next(&self) -> Option<Self> {
+        self.renewal.as_ref().and_then(Renewal::next)
     }
 
     /// Prepares a request to this host, with a secret or without: it asks for the whole, in the `identity` coding, so
@@ -82,6 +94,9 @@ impl Scrubber {
     ///
     /// Every value is; a field whose very name holds a secret, in whatever case, is removed.
     pub fn headers(&self, headers: &mut HeaderMap) {
+        if let Some(next) = self.next() {
+            return next.headers(headers);
+        }
         for value in headers.values_mut() {
             let Some(scrubbed) = self.text(value.as_bytes()) else { continue };
             let sensitive = value.is_sensitive();
@@ -102,19 +117,23 @@ impl Scrubber {
     /// Scrubs a text that is all there, such as a reason phrase; `None` where it is clean.
     #[must_use]
     pub fn text(&self, text: &[u8]) -> Option<Vec<u8>> {
-        self.replacements.replace(text)
+        let next = self.next();
+        next.as_ref().unwrap_or(self).replacements.replace(text)
     }
 
     /// Begins to scrub a body.
     #[must_use]
     pub fn body(&self) -> ScrubStream {
-        ScrubStream(Replacer::new(Arc::clone(&self.replacements)))
+        let next = self.next();
+        let Self { replacements, renewal, .. } = next.as_ref().unwrap_or(self);
+        ScrubStream { replacer: Replacer::new(Arc::clone(replacements)), renewal: renewal.clone() }
     }
 
     /// Whether a scrubbed body has the length it had. If not, a response loses its Content-Length.
     #[must_use]
     pub fn keeps_length(&self) -> bool {
-        self.replacements.keeps_length()
+        let next = self.next();
+        next.as_ref().unwrap_or(self).replacements.keeps_length()
     }
 
     /// Whether the body can be searched as it comes, and the coding to be taken off first; if not, the response
@@ -160,25 +179,37 @@ fn is_byteranges(value: &HeaderValue) -> bool {
 const REQUEST_RANGE: HeaderName = HeaderName::from_static("request-range");
 
 /// One body on its way to the guest.
-pub struct ScrubStream(Replacer);
+pub struct ScrubStream {
+    replacer: Replacer,
+    renewal: Option<Renewal>,
+}
 
 impl ScrubStream {
+    /// Takes note of what the secrets have become.
+    fn renew(&mut self) {
+        let Some(next) = self.renewal.as_ref().and_then(Renewal::next) else { return };
+        self.replacer.renew(next.replacements);
+        self.renewal = next.renewal;
+    }
+
     /// Takes the next chunk and gives what is clean, maybe nothing.
     ///
     /// A chunk without a secret comes back uncopied; no more waits than the beginning of a secret.
     pub fn push(&mut self, chunk: Bytes) -> Bytes {
-        self.0.push(chunk)
+        self.renew();
+        self.replacer.push(chunk)
     }
 
     /// Ends the body and gives what waited.
     pub fn finish(&mut self) -> Bytes {
-        self.0.finish()
+        self.renew();
+        self.replacer.finish()
     }
 
     /// Bytes that wait for more.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.0.held()
+        self.replacer.held()
     }
 
     /// Lets what waits go, where that is `most` bytes or less: the source has fallen silent.
@@ -186,12 +217,12 @@ impl ScrubStream {
     /// A peer may wait for the end of a message that happens to end as a secret begins. Should the rest of
     /// a secret follow all the same, the guest sees no more of it than these bytes.
     pub fn release(&mut self, most: usize) -> Bytes {
-        self.0.release(most)
+        self.replacer.release(most)
     }
 
     /// Whether [`ScrubStream::release`] would let anything go.
     #[must_use]
     pub fn is_releasable(&self, most: usize) -> bool {
-        self.0.releasable(most) > 0
+        self.replacer.releasable(most) > 0
     }
 }

@@ -4,6 +4,7 @@
 //! any connection, and never by half a request. Invariant: a placeholder stands for the same secret for as long
 //! as the sandbox lives.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::SystemTime;
 
@@ -12,6 +13,7 @@ use super::detect::Misplaced;
 use super::inject::Injector;
 use super::life::{Hand, Loaded, RotateError, Rotation, SecretState, SecretStatus};
 use super::placeholder::Placeholder;
+use super::renewal::Renewal;
 use super::scrub::Scrubber;
 use super::signing::{AwsKeySpec, SignError, Signing};
 use super::source::Source;
@@ -28,6 +30,8 @@ pub struct Secrets {
     book: RwLock<Arc<Book>>,
     /// Held while the next book is made, which takes longer.
     changing: Mutex<()>,
+    /// How many books there were before this one.
+    edition: AtomicU64,
     /// Values that a secret had and that are scrubbed still, each secret.
     retired_values: usize,
 }
@@ -54,7 +58,8 @@ impl Secrets {
         limits: &Limits,
     ) -> Result<Arc<Self>, SecretError> {
         let book = RwLock::new(Arc::new(Book::new(specs, keys)?));
-        Ok(Arc::new(Self { book, changing: Mutex::default(), retired_values: limits.retired_values }))
+        let retired_values = limits.retired_values;
+        Ok(Arc::new(Self { book, changing: Mutex::default(), edition: AtomicU64::new(0), retired_values }))
     }
 
     /// Says where a secret's value was loaded from, and until when it is good.
@@ -143,6 +148,7 @@ impl Secrets {
         let next = Arc::new(self.book().with(name, change)?);
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
         let last = std::mem::replace(&mut *book, next);
+        self.edition.fetch_add(1, Ordering::Release);
         // It may be the last to hold the values, which take their time to wipe.
         drop(book);
         drop(last);
@@ -191,11 +197,18 @@ impl Secrets {
         Signing::claimed(&self.book(), peer, parts)
     }
 
-    /// What takes secrets out of the responses of `host`, whatever the port; `None` where no secret may be
-    /// known there.
+    /// What takes secrets out of the responses of `host`, whatever the port, those that they get later too; `None`
+    /// where no secret may be known there.
     #[must_use]
-    pub fn scrubber(&self, host: &HostName) -> Option<Scrubber> {
-        self.book().scrubber(host)
+    pub fn scrubber(self: &Arc<Self>, host: &HostName) -> Option<Scrubber> {
+        // Before the book: should another come between the two, it is looked for once more.
+        let edition = self.edition();
+        let scrubber = self.book().scrubber(host)?;
+        Some(scrubber.renewed_by(Renewal::new(Arc::clone(self), host.clone(), edition)))
+    }
+
+    pub(super) fn edition(&self) -> u64 {
+        self.edition.load(Ordering::Acquire)
     }
 
     /// A placeholder in the URL or the header of a request to an origin that may not have its secret, and may not

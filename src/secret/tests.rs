@@ -2,6 +2,7 @@
 
 mod body;
 mod inject;
+mod live;
 mod misplaced;
 mod scrub;
 mod store;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use super::patterns::{Hit, PatternError, Patterns};
+use super::patterns::{Hit, PatternError, Patterns, Rest, Scan};
 use super::replace::substitute;
 
 /// The secrets that may go into the text messages of one connection.

@@ -39,6 +39,7 @@ mod dns;
 mod failures;
 mod flows;
 mod gate;
+mod live;
 mod many;
 mod opaque;
 mod published;

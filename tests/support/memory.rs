@@ -112,6 +112,13 @@ impl Plan {
         self.connect(HOST, 443, origin.addr)
     }
 
+    /// A secret of the configuration, for [`HOST`].
+    pub(crate) fn from(mut self, name: &str, source: &str) -> Self {
+        let text = format!("[secrets.{name}]\nhosts = [\"{HOST}\"]\nfrom = {source}\n");
+        self.config.secrets.extend(Config::parse(&text).unwrap().secrets);
+        self
+    }
+
     /// `[tls] passthrough`.
     pub(crate) fn passthrough(mut self, host: &str) -> Self {
         self.config.passthrough.push(HostPattern::parse(host).unwrap());

@@ -17,10 +17,12 @@ use crate::secret::{Loaded, Source, SourceError, Stamp};
 use crate::tls;
 
 type Soon<T> = Pin<Box<dyn Future<Output = T>>>;
+/// What a source gave.
+type Given = Result<Loaded, SourceError>;
 
 pub(super) struct World {
     /// Reads a source; `None` where the sandbox is ending.
-    pub(super) load: Box<dyn Fn(Source) -> Soon<Option<Result<Loaded, SourceError>>>>,
+    pub(super) load: Box<dyn Fn(Source) -> Soon<Option<Given>>>,
     /// Looks at a file.
     pub(super) stamp: Box<dyn Fn(PathBuf) -> Soon<Option<Stamp>>>,
     pub(super) clock: Box<dyn Fn() -> SystemTime>,
