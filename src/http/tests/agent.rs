@@ -44,10 +44,12 @@ fn a_transcript_full_of_placeholders_kills_no_session() {
                 feed.send(data(std::str::from_utf8(piece).unwrap())).await.unwrap();
             }
             drop(feed);
-            let (parts, seen) = line.seen.recv().await.unwrap().into_parts();
+            let (seen, hold) = line.seen.recv().await.unwrap();
+            let (parts, seen) = seen.into_parts();
             assert_eq!(parts.headers["authorization"], format!("Bearer {own}"));
             assert_eq!(parts.headers["content-length"], body.len().to_string());
             assert_eq!(seen.collect().await.unwrap().to_bytes(), body, "nothing else is injected");
+            drop(hold);
             let answer = answer.await.unwrap().unwrap();
             assert_eq!(answer.status(), StatusCode::OK);
             assert!(text(answer).await.ends_with("data: [DONE]\n\n"));

@@ -104,3 +104,80 @@ fn what_is_told_holds_names_and_no_placeholder() {
     let found = set.misplaced(&origin(Scheme::Https, "evil.example"), &mut parts.clone(), None).unwrap();
     assert!(!format!("{found:?}").to_lowercase().contains(&token.to_lowercase()));
 }
+
+fn reacting(url: Reaction, header: Reaction) -> Arc<Secrets> {
+    let mut spec = spec("TOKEN", TOKEN, &["api.example"]);
+    spec.elsewhere = Elsewhere { url, header, ..Elsewhere::default() };
+    only(spec)
+}
+
+#[test]
+fn a_placeholder_in_disguise_or_in_pieces_is_found() {
+    let set = secrets();
+    let token = placeholder(&set, "TOKEN");
+    let (one, two) = token.split_at(15);
+    let twice = percent_encoded(&token).replace('%', "%25");
+    let escaped: String = token.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
+    for before in ["", "x", "xy", "user:"] {
+        let coded = STANDARD.encode(format!("{before}{token};"));
+        let parts = request("/", &[("x-key", &coded)]);
+        assert_eq!(place(&set, "evil.example", &parts).as_deref(), Some("header:x-key"), "{coded}");
+        let parts = request(&format!("/?q={}", coded.replace('=', "%3D")), &[]);
+        assert_eq!(place(&set, "evil.example", &parts).as_deref(), Some("url"), "{coded}");
+    }
+    for (target, fields, place_of) in [
+        (format!("/?q={twice}"), vec![], "url"),
+        (format!("/{one}/{two}"), vec![], "url"),
+        (format!("/?a={one}&b={two}"), vec![], "url"),
+        ("/".into(), vec![("x", escaped.as_str())], "header:x"),
+        ("/".into(), vec![("x", twice.as_str())], "header:x"),
+        ("/".into(), vec![("x", one), ("x", two)], "header"),
+        ("/".into(), vec![("x", one), ("y", two)], "header"),
+    ] {
+        let parts = request(&target, &fields);
+        assert_eq!(place(&set, "evil.example", &parts).as_deref(), Some(place_of), "{target} {fields:?}");
+        assert_eq!(place(&set, "api.example", &parts), None);
+    }
+}
+
+#[test]
+fn what_is_to_be_redacted_is_cut_out_or_denied() {
+    let set = reacting(Reaction::Redact, Reaction::Redact);
+    let token = placeholder(&set, "TOKEN");
+    let gone = "x".repeat(token.len());
+    let coded = STANDARD.encode(format!("user:{token}"));
+    let escaped = percent_encoded(&token);
+    let mut parts = request(
+        &format!("/a/{token}?k={escaped}"),
+        &[("x-key", &format!("a {token} b")), ("authorization", &format!("Basic {coded}"))],
+    );
+    let stranger = origin(Scheme::Https, "evil.example");
+    assert_eq!(set.misplaced(&stranger, &mut parts, None), None);
+    assert_eq!(parts.uri.to_string(), format!("/a/{gone}?k={}", "x".repeat(escaped.len())));
+    assert_eq!(field(&parts.headers, "x-key"), format!("a {gone} b"));
+    let basic = field(&parts.headers, "authorization");
+    assert!(basic.starts_with("Basic ") && basic.contains("xxxxxxxxxxxx"), "{basic}");
+
+    let mut parts = request(&format!("/?k={}", escaped.replace('%', "%25")), &[]);
+    let found = set.misplaced(&stranger, &mut parts, None).unwrap();
+    assert_eq!(found.reaction, Reaction::Deny, "what cannot be cut out is denied");
+    let mut own = request(&format!("/{token}"), &[]);
+    assert_eq!(
+        set.misplaced(&origin(Scheme::Https, "api.example"), &mut own, Some(&peer("api.example"))),
+        None
+    );
+    assert_eq!(own.uri.to_string(), format!("/{token}"));
+}
+
+#[test]
+fn the_worst_that_is_found_is_told() {
+    let reaction = |set: &Secrets| {
+        let token = placeholder(set, "TOKEN");
+        let mut parts = request(&format!("/{token}"), &[("x-key", &token)]);
+        set.misplaced(&origin(Scheme::Https, "evil.example"), &mut parts, None).map(|found| found.reaction)
+    };
+    assert_eq!(reaction(&reacting(Reaction::Deny, Reaction::Terminate)), Some(Reaction::Terminate));
+    assert_eq!(reaction(&reacting(Reaction::Inert, Reaction::Deny)), Some(Reaction::Deny));
+    assert_eq!(reaction(&reacting(Reaction::Terminate, Reaction::Inert)), Some(Reaction::Terminate));
+    assert_eq!(reaction(&reacting(Reaction::Inert, Reaction::Inert)), None);
+}

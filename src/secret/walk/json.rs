@@ -71,12 +71,6 @@ impl JsonWalk {
         Self { paths, led, stack: Vec::new(), deepest, state: State::After, name: Vec::new(), longest }
     }
 
-    /// Whether the text was found not to be JSON.
-    #[must_use]
-    pub fn is_faulty(&self) -> bool {
-        self.state == State::Fault
-    }
-
     pub(super) fn walk(&mut self, text: &[u8], cuts: &mut Vec<Cut>) {
         let mut at = 0;
         while let Some(rest @ [byte, ..]) = text.get(at..) {
