@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::config::{Config, ConfigError, Place, Problem, SecretEntry};
 use crate::limits::Limits;
 use crate::policy::{AllowRule, Policy, overlap};
-use crate::secret::{Loaded, Location, SecretHost, SecretSpec, Secrets, Source};
+use crate::secret::{Loaded, Location, Origins, SecretHost, SecretSpec, Secrets, Source};
 
 use super::StartError;
 use super::keeper::Kept;
@@ -29,18 +29,14 @@ pub(super) fn secrets(
     refuse_passed_through(config, &own)?;
     let sourced = config.secrets.iter().map(|entry| secret(entry, limits));
     let sourced = sourced.collect::<Result<Vec<_>, _>>()?;
-    let (mut specs, mut kept) = (Vec::new(), Vec::new());
+    let (mut specs, mut origins) = (Vec::new(), Origins::new());
     for Sourced { spec, source, expires } in sourced {
-        kept.push((Kept { name: spec.name.clone(), source }, expires));
+        origins.insert(spec.name.clone(), (source, expires));
         specs.push(spec);
     }
     specs.extend(own);
-    let secrets = Secrets::within(specs, limits)?;
-    for (Kept { name, source }, expires) in &kept {
-        // An error would say that the secret is not there.
-        let _ = secrets.loaded_from(name, source.clone(), *expires);
-    }
-    Ok((secrets, kept.into_iter().map(|(kept, _)| kept).collect()))
+    let secrets = Secrets::within(specs, &origins, limits)?;
+    Ok((secrets, origins.into_iter().map(|(name, (source, _))| Kept { name, source }).collect()))
 }
 
 fn secret(entry: &SecretEntry, limits: &Limits) -> Result<Sourced, StartError> {

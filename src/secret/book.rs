@@ -12,7 +12,7 @@ use std::sync::Arc;
 use memchr::memmem;
 use zeroize::Zeroizing;
 
-use super::life::{Life, RotateError};
+use super::life::{Life, Origins, RotateError};
 use super::patterns::{Hit, Patterns};
 use super::placeholder::Placeholder;
 use super::replace::Replacements;
@@ -47,14 +47,14 @@ struct Form {
 
 impl Book {
     /// Takes the secrets of a sandbox and draws a fresh placeholder for each.
-    pub(super) fn new(specs: Vec<SecretSpec>) -> Result<Self, SecretError> {
+    pub(super) fn new(specs: Vec<SecretSpec>, origins: &Origins) -> Result<Self, SecretError> {
         for (index, spec) in specs.iter().enumerate() {
             spec.check()?;
             if specs.iter().take(index).any(|other| other.name == spec.name) {
                 return Err(SecretError::Duplicate { name: spec.name.clone() });
             }
         }
-        Self::of(with_placeholders(specs)?)
+        Self::of(with_placeholders(specs, origins)?)
     }
 
     /// A book of these secrets.
@@ -145,7 +145,7 @@ impl Book {
     }
 }
 
-fn with_placeholders(specs: Vec<SecretSpec>) -> Result<Vec<Entry>, SecretError> {
+fn with_placeholders(specs: Vec<SecretSpec>, origins: &Origins) -> Result<Vec<Entry>, SecretError> {
     let mut placeholders: Vec<Placeholder> = Vec::with_capacity(specs.len());
     for spec in &specs {
         let drawn = Placeholder::for_value(&spec.value, spec.shape.as_ref(), |text| {
@@ -158,7 +158,8 @@ fn with_placeholders(specs: Vec<SecretSpec>) -> Result<Vec<Entry>, SecretError> 
     }
     let joined = specs.into_iter().zip(placeholders).map(|(spec, placeholder)| {
         let SecretSpec { name, value, hosts, swap, shape: _ } = spec;
-        Entry { name, value: Arc::new(value), placeholder, hosts, swap, life: Life::begun() }
+        let life = Life::begun(origins.get(&name));
+        Entry { name, value: Arc::new(value), placeholder, hosts, swap, life }
     });
     Ok(joined.collect())
 }

@@ -33,7 +33,7 @@ mod value;
 pub use self::time::text as moment;
 pub use detect::Misplaced;
 pub use inject::{InjectError, Injection, Injector};
-pub use life::{Hand, Loaded, RotateError, Rotation, SecretState, SecretStatus};
+pub use life::{Hand, Loaded, Origins, RotateError, Rotation, SecretState, SecretStatus};
 pub use location::{Location, LocationError};
 pub use patterns::PatternError;
 pub use placeholder::{Placeholder, PlaceholderError};

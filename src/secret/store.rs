@@ -11,11 +11,10 @@ use std::time::SystemTime;
 use super::book::Book;
 use super::detect::Misplaced;
 use super::inject::Injector;
-use super::life::{Hand, Loaded, RotateError, Rotation, SecretState, SecretStatus};
+use super::life::{Hand, Loaded, Origins, RotateError, Rotation, SecretState, SecretStatus};
 use super::placeholder::Placeholder;
 use super::renewal::Renewal;
 use super::scrub::Scrubber;
-use super::source::Source;
 use super::spec::{Entry, SecretError, SecretSpec};
 use crate::limits::Limits;
 use crate::name::{HostName, Origin};
@@ -38,29 +37,18 @@ pub struct Secrets {
 impl Secrets {
     /// Takes the secrets of a sandbox and draws a fresh placeholder for each.
     pub fn new(specs: Vec<SecretSpec>) -> Result<Arc<Self>, SecretError> {
-        Self::within(specs, &Limits::default())
+        Self::within(specs, &Origins::new(), &Limits::default())
     }
 
-    /// The same with other bounds.
-    pub fn within(specs: Vec<SecretSpec>, limits: &Limits) -> Result<Arc<Self>, SecretError> {
-        let book = RwLock::new(Arc::new(Book::new(specs)?));
+    /// The same with other bounds, and with what is known of where values were loaded from.
+    pub fn within(
+        specs: Vec<SecretSpec>,
+        origins: &Origins,
+        limits: &Limits,
+    ) -> Result<Arc<Self>, SecretError> {
+        let book = RwLock::new(Arc::new(Book::new(specs, origins)?));
         let retired_values = limits.retired_values;
         Ok(Arc::new(Self { book, changing: Mutex::default(), edition: AtomicU64::new(0), retired_values }))
-    }
-
-    /// Says where a secret's value was loaded from, and until when it is good.
-    pub fn loaded_from(
-        &self,
-        name: &str,
-        source: Source,
-        expires: Option<SystemTime>,
-    ) -> Result<(), RotateError> {
-        self.change(name, |entry| {
-            let mut entry = entry.clone();
-            entry.life.source = Some(source);
-            entry.life.expires = expires;
-            Ok(entry)
-        })
     }
 
     /// Gives a secret another value, which every request from now on carries; the one it had stays scrubbed, and its
@@ -95,6 +83,10 @@ impl Secrets {
     pub fn expire(&self, name: &str, now: SystemTime) -> bool {
         let is_over =
             |entry: &Entry| entry.life.is_live() && entry.life.expires.is_some_and(|expires| expires <= now);
+        // Mostly not, and then there is no book to be made.
+        if !self.book().entry(name).is_some_and(is_over) {
+            return false;
+        }
         let mut expired = false;
         let changed = self.change(name, |entry| {
             expired = is_over(entry);
