@@ -25,7 +25,7 @@ use crate::limits::{LimitError, Limits};
 use crate::link::Link;
 use crate::policy::Dial;
 use crate::proxy::{HostDial, Port};
-use crate::secret::{LocationError, SecretError, SecretSpec, Secrets, SourceError};
+use crate::secret::{AwsKeySpec, LocationError, SecretError, SecretSpec, Secrets, SourceError};
 use crate::tls::{self, CaError, CertificateAuthority, Connector, LeafError, Leaves, Roots, TlsConfigError};
 
 pub use crate::proxy::{BindError, Published};
@@ -37,6 +37,7 @@ pub use stats::Stats;
 pub struct Builder {
     config: Config,
     secrets: Vec<SecretSpec>,
+    pairs: Vec<String>,
     limits: Option<Limits>,
     slot: Option<u16>,
     dial: Box<dyn Dial + Send>,
@@ -57,6 +58,14 @@ impl Builder {
     #[must_use]
     pub fn secret(mut self, secret: SecretSpec) -> Self {
         self.secrets.push(secret);
+        self
+    }
+
+    /// An AWS key pair that the embedder holds: requests that the guest signs with its placeholders are signed again.
+    #[must_use]
+    pub fn aws_keys(mut self, keys: AwsKeySpec) -> Self {
+        self.pairs.push(keys.name.clone());
+        self.secrets.extend(keys.into_parts());
         self
     }
 
@@ -110,7 +119,7 @@ impl Builder {
         let limits = Arc::new(limits);
         self.config.addressing.slot = self.slot.unwrap_or(self.config.addressing.slot);
         let policy = load::policy(&self.config, &self.secrets)?;
-        let (secrets, kept) = load::secrets(&self.config, self.secrets, &limits)?;
+        let (secrets, kept) = load::secrets(&self.config, (self.secrets, self.pairs), &limits)?;
         let authority = Arc::new(CertificateAuthority::new(tls::wall_clock())?);
         let roots = Roots::system(&self.config.upstream_ca)?;
         let sink = self.audit.as_deref().map(Sink::open).transpose()?;
@@ -245,6 +254,7 @@ impl Sandbox {
         Builder {
             config: Config::default(),
             secrets: Vec::new(),
+            pairs: Vec::new(),
             limits: None,
             slot: None,
             dial: Box::new(HostDial),

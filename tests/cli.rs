@@ -226,7 +226,7 @@ fn a_fault_in_the_file_is_told_with_its_line_and_column() {
         ("[tls]\npassthrough = [\"a.example:443\"]", "2:16", "write the host alone"),
         ("[secrets.GOOD]", "1:10: [secrets.GOOD]", "a secret needs its hosts"),
         ("[secrets.GOOD]\nhosts = [\"*\"]", "2:10", "'*' would be any host"),
-        ("[secrets.GOOD]\nhosts = [\"a.example\"]\nfrom = \"file:///x\"", "3:8", "comes from env://VARIABLE"),
+        ("[secrets.GOOD]\nhosts = [\"a.example\"]\nfrom = \"file://x\"", "3:8", "three slashes"),
         (
             "[secrets.GOOD]\nhosts = [\"a.example\"]\nswap = [\"basic\", \"cookie\"]",
             "3:18",

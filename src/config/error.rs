@@ -150,6 +150,17 @@ pub enum Problem {
     /// An alphabet without a shape.
     #[error("an alphabet is for the {{rand}} of a shape; add one, as in shape = \"sk-{{rand}}\"")]
     SecretAlphabet,
+    /// A kind of secret that there is not.
+    #[error("there is no such type of secret; write \"aws-sigv4\", or leave type out")]
+    SecretType,
+    /// A key of plain secrets, for a key pair.
+    #[error(
+        "a secret of type aws-sigv4 has hosts, access_key_id, secret_access_key and session_token, and nothing else"
+    )]
+    SecretOfType,
+    /// A part of a key pair, for a plain secret.
+    #[error("the parts of a key pair need type = \"aws-sigv4\" beside them")]
+    SecretWithoutType,
     /// A place where nothing can be swapped, in the words of the one who knows them.
     #[error("{0}")]
     Swap(String),

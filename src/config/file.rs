@@ -87,6 +87,11 @@ struct Secret {
     max_per_request: Option<Spanned<i64>>,
     shape: Option<Spanned<String>>,
     alphabet: Option<Spanned<String>>,
+    #[serde(rename = "type")]
+    kind: Option<Spanned<String>>,
+    access_key_id: Option<Spanned<From>>,
+    secret_access_key: Option<Spanned<From>>,
+    session_token: Option<Spanned<From>>,
 }
 
 /// Where a secret comes from; [`secrets::Source`] gives it meaning.
@@ -203,16 +208,56 @@ impl Source<'_> {
     }
 
     fn secrets(&self, secrets: &BTreeMap<Spanned<String>, Secret>) -> Result<Vec<SecretEntry>, ConfigError> {
-        secrets.iter().map(|(name, secret)| self.secret(name, secret)).collect()
+        let mut entries = Vec::new();
+        for (name, secret) in secrets {
+            match &secret.kind {
+                None => entries.push(self.secret(name, secret)?),
+                Some(kind) if kind.get_ref() == "aws-sigv4" => entries.extend(self.aws_keys(name, secret)?),
+                Some(kind) => {
+                    let key = format!("[secrets.{}] type", name.get_ref().escape_debug());
+                    return Err(self.fault(kind.span(), &key, Problem::SecretType));
+                }
+            }
+        }
+        Ok(entries)
+    }
+
+    fn aws_keys(&self, name: &Spanned<String>, secret: &Secret) -> Result<Vec<SecretEntry>, ConfigError> {
+        let key = format!("[secrets.{}]", name.get_ref().escape_debug());
+        let foreign = [
+            secret.from.as_ref().map(Spanned::span),
+            secret.swap.as_ref().map(Spanned::span),
+            secret.max_per_request.as_ref().map(Spanned::span),
+            secret.shape.as_ref().or(secret.alphabet.as_ref()).map(Spanned::span),
+            secret.elsewhere.as_ref().map(Spanned::span),
+        ];
+        if let Some(span) = foreign.into_iter().flatten().next() {
+            return Err(self.fault(span, &key, Problem::SecretOfType));
+        }
+        let hosts: Result<Vec<_>, ConfigError> =
+            secret.hosts.iter().map(|text| self.secret_host(&key, text)).collect();
+        let from = |part: &Option<Spanned<From>>| part.as_ref().map(|from| self.from(&key, from)).transpose();
+        let keys = secret::AwsKeys {
+            access_key_id: from(&secret.access_key_id)?,
+            secret_access_key: from(&secret.secret_access_key)?,
+            session_token: from(&secret.session_token)?,
+        };
+        keys.entries(name.get_ref(), &hosts?).map_err(|problem| self.fault(name.span(), &key, problem))
+    }
+
+    fn secret_host(&self, key: &str, text: &Spanned<String>) -> Result<(HostPattern, u16), ConfigError> {
+        let fault = |problem| self.fault(text.span(), &quoted(&format!("{key} hosts"), text), problem);
+        secret::host(text.get_ref()).map_err(fault)
     }
 
     fn secret(&self, name: &Spanned<String>, secret: &Secret) -> Result<SecretEntry, ConfigError> {
         let key = format!("[secrets.{}]", name.get_ref().escape_debug());
-        let host = |text: &Spanned<String>| {
-            let fault = |problem| self.fault(text.span(), &quoted(&format!("{key} hosts"), text), problem);
-            secret::host(text.get_ref()).map_err(fault)
-        };
-        let hosts: Result<Vec<_>, ConfigError> = secret.hosts.iter().map(host).collect();
+        let parts = [&secret.access_key_id, &secret.secret_access_key, &secret.session_token];
+        if let Some(part) = parts.into_iter().flatten().next() {
+            return Err(self.fault(part.span(), &key, Problem::SecretWithoutType));
+        }
+        let hosts: Result<Vec<_>, ConfigError> =
+            secret.hosts.iter().map(|text| self.secret_host(&key, text)).collect();
         let from = secret.from.as_ref().map(|from| self.from(&key, from)).transpose()?;
         let swap = secret.swap.as_ref().map(|places| self.swap(&key, places)).transpose()?;
         let entry = SecretEntry::new(name.get_ref(), from, hosts?, swap);

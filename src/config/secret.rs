@@ -23,6 +23,8 @@ pub struct SecretEntry {
     pub hosts: Vec<(HostPattern, u16)>,
     /// Where in a request it may be injected.
     pub swap: Vec<String>,
+    /// The key pair that it is a part of, which signs requests and is swapped nowhere.
+    pub pair: Option<String>,
     /// What its placeholder looks like, where that is not as usual for its kind.
     pub shape: Option<Shape>,
     /// What is done about its placeholder toward other hosts.
@@ -55,7 +57,47 @@ impl SecretEntry {
         let from = from.unwrap_or_else(|| Source::Env(name.to_owned()));
         let swap = swap.unwrap_or_else(|| DEFAULT_SWAP.map(str::to_owned).into());
         let (elsewhere, max_per_request) = (Elsewhere::default(), None);
-        Ok(Self { name: name.to_owned(), from, hosts, swap, shape: None, elsewhere, max_per_request })
+        Ok(Self {
+            name: name.to_owned(),
+            from,
+            hosts,
+            swap,
+            pair: None,
+            shape: None,
+            elsewhere,
+            max_per_request,
+        })
+    }
+}
+
+/// `type = "aws-sigv4"`: where the parts of a key pair come from.
+pub(super) struct AwsKeys {
+    pub(super) access_key_id: Option<Source>,
+    pub(super) secret_access_key: Option<Source>,
+    /// Temporary credentials have one.
+    pub(super) session_token: Option<Source>,
+}
+
+impl AwsKeys {
+    /// The parts, each a secret; a source defaults to the variable of the part's own name, `NAME_ACCESS_KEY_ID` and
+    /// `NAME_SECRET_ACCESS_KEY`.
+    pub(super) fn entries(
+        self,
+        name: &str,
+        hosts: &[(HostPattern, u16)],
+    ) -> Result<Vec<SecretEntry>, Problem> {
+        let entry = |suffix: &str, from: Option<Source>| {
+            let entry = SecretEntry::new(&format!("{name}_{suffix}"), from, hosts.to_vec(), None)?;
+            Ok(SecretEntry { pair: Some(name.to_owned()), ..entry })
+        };
+        let mut entries = vec![
+            entry("ACCESS_KEY_ID", self.access_key_id)?,
+            entry("SECRET_ACCESS_KEY", self.secret_access_key)?,
+        ];
+        if self.session_token.is_some() {
+            entries.push(entry("SESSION_TOKEN", self.session_token)?);
+        }
+        Ok(entries)
     }
 }
 

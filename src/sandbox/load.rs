@@ -1,12 +1,13 @@
 //! From a configuration to what a sandbox runs on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::config::{Config, ConfigError, Place, Problem, SecretEntry};
 use crate::limits::Limits;
 use crate::policy::{AllowRule, Policy, overlap};
-use crate::secret::{Loaded, Location, SecretHost, SecretSpec, Secrets, Source};
+use crate::secret::{Loaded, Location, Origins, SecretHost, SecretSpec, Secrets, Source};
 
 use super::StartError;
 use super::keeper::Kept;
@@ -22,32 +23,33 @@ struct Sourced {
 /// run, one after another.
 pub(super) fn secrets(
     config: &Config,
-    own: Vec<SecretSpec>,
+    (own, mut pairs): (Vec<SecretSpec>, Vec<String>),
     limits: &Limits,
 ) -> Result<(Arc<Secrets>, Vec<Kept>), StartError> {
     config.require_variables(|name| std::env::var_os(name))?;
     refuse_passed_through(config, &own)?;
     let sourced = config.secrets.iter().map(|entry| secret(entry, limits));
     let sourced = sourced.collect::<Result<Vec<_>, _>>()?;
-    let (mut specs, mut kept) = (Vec::new(), Vec::new());
+    let (mut specs, mut origins) = (Vec::new(), Origins::new());
     for Sourced { spec, source, expires } in sourced {
-        kept.push((Kept { name: spec.name.clone(), source }, expires));
+        origins.insert(spec.name.clone(), (source, expires));
         specs.push(spec);
     }
     specs.extend(own);
-    let secrets = Secrets::within(specs, Vec::new(), limits)?;
-    for (Kept { name, source }, expires) in &kept {
-        // An error would say that the secret is not there.
-        let _ = secrets.loaded_from(name, source.clone(), *expires);
-    }
-    Ok((secrets, kept.into_iter().map(|(kept, _)| kept).collect()))
+    let configured = config.secrets.iter().filter_map(|entry| entry.pair.clone());
+    pairs.extend(configured.filter(|name| !pairs.contains(name)).collect::<BTreeSet<_>>());
+    let secrets = Secrets::within((specs, &pairs), &origins, limits)?;
+    Ok((secrets, origins.into_iter().map(|(name, (source, _))| Kept { name, source }).collect()))
 }
 
 fn secret(entry: &SecretEntry, limits: &Limits) -> Result<Sourced, StartError> {
     let place = |text: &String| {
         Location::parse(text).map_err(|cause| StartError::Location { name: entry.name.clone(), cause })
     };
-    let swap = entry.swap.iter().map(place).collect::<Result<_, _>>()?;
+    let swap = match entry.pair {
+        Some(_) => vec![Location::Signature],
+        None => entry.swap.iter().map(place).collect::<Result<_, _>>()?,
+    };
     let loaded = entry.from.load(limits);
     let Loaded { value, expires } =
         loaded.map_err(|cause| StartError::Source { name: entry.name.clone(), cause })?;

@@ -15,12 +15,12 @@ use memchr::memmem;
 use zeroize::Zeroizing;
 
 use super::forms::Form;
-use super::life::{Life, RotateError};
+use super::life::{Life, Origins, RotateError};
 use super::patterns::{Hit, PatternError, Patterns};
 use super::placeholder::Placeholder;
 use super::replace::Replacements;
 use super::scrub::Scrubber;
-use super::signing::{AwsKeySpec, Pair};
+use super::signing::Pair;
 use super::spec::{Entry, SecretError, SecretSpec, can_stand};
 use super::value::SecretValue;
 use crate::name::HostName;
@@ -59,21 +59,19 @@ struct Sought {
 
 impl Book {
     /// Takes the secrets of a sandbox and draws a fresh placeholder for each.
-    pub(super) fn new(mut specs: Vec<SecretSpec>, keys: Vec<AwsKeySpec>) -> Result<Self, SecretError> {
-        let mut pairs = Vec::new();
-        for key in keys {
-            let (parts, names) = key.into_parts();
-            specs.extend(parts);
-            pairs.push(names);
-        }
+    pub(super) fn new(
+        specs: Vec<SecretSpec>,
+        pairs: &[String],
+        origins: &Origins,
+    ) -> Result<Self, SecretError> {
         for (index, spec) in specs.iter().enumerate() {
             spec.check()?;
             if specs.iter().take(index).any(|other| other.name == spec.name) {
                 return Err(SecretError::Duplicate { name: spec.name.clone() });
             }
         }
-        let entries = with_placeholders(specs)?;
-        let pairs = pairs.iter().filter_map(|names| Pair::of(names, &entries)).collect();
+        let entries = with_placeholders(specs, origins)?;
+        let pairs = pairs.iter().filter_map(|name| Pair::named(name, &entries)).collect();
         Self::of(entries, pairs)
     }
 
@@ -198,7 +196,7 @@ fn replacements(values: &Arc<Patterns>, forms: &[Sought], preferred: impl Fn(usi
     Replacements::of(Arc::clone(values), texts)
 }
 
-fn with_placeholders(specs: Vec<SecretSpec>) -> Result<Vec<Entry>, SecretError> {
+fn with_placeholders(specs: Vec<SecretSpec>, origins: &Origins) -> Result<Vec<Entry>, SecretError> {
     let mut placeholders: Vec<Placeholder> = Vec::with_capacity(specs.len());
     for spec in &specs {
         let drawn = Placeholder::for_value(&spec.value, spec.shape.as_ref(), |text| {
@@ -211,7 +209,7 @@ fn with_placeholders(specs: Vec<SecretSpec>) -> Result<Vec<Entry>, SecretError> 
     }
     let joined = specs.into_iter().zip(placeholders).map(|(spec, placeholder)| {
         let SecretSpec { name, value, hosts, swap, shape: _, elsewhere, max_per_request } = spec;
-        let (value, life) = (Arc::new(value), Life::begun());
+        let (value, life) = (Arc::new(value), Life::begun(origins.get(&name)));
         Entry { name, value, placeholder, hosts, swap, elsewhere, max_per_request, life }
     });
     Ok(joined.collect())

@@ -3,6 +3,7 @@
 //! It reads no clock and loads nothing; whoever does tells it. Invariant: a secret that is not [`SecretState::Live`]
 //! is injected nowhere, and every value it ever had, but the oldest beyond a bound, is scrubbed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -61,6 +62,9 @@ impl From<SecretValue> for Loaded {
         Self { value, expires: None }
     }
 }
+
+/// Where values were loaded from, and until when each is good, by the secret's name.
+pub type Origins = HashMap<String, (Source, Option<SystemTime>)>;
 
 /// Who replaces a value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -134,8 +138,10 @@ pub struct SecretStatus {
 }
 
 impl Life {
-    pub(super) fn begun() -> Self {
-        Self { state: SecretState::Live, source: None, expires: None, rotated: None, retired: Vec::new() }
+    pub(super) fn begun(origin: Option<&(Source, Option<SystemTime>)>) -> Self {
+        let (source, expires) =
+            origin.cloned().map_or((None, None), |(source, expires)| (Some(source), expires));
+        Self { state: SecretState::Live, source, expires, rotated: None, retired: Vec::new() }
     }
 
     pub(super) fn is_live(&self) -> bool {

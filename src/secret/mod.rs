@@ -47,7 +47,7 @@ pub use self::time::text as moment;
 pub use detect::Misplaced;
 pub use elsewhere::{Elsewhere, Reaction, ReactionError};
 pub use inject::{InjectError, Injection, Injector};
-pub use life::{Hand, Loaded, RotateError, Rotation, SecretState, SecretStatus};
+pub use life::{Hand, Loaded, Origins, RotateError, Rotation, SecretState, SecretStatus};
 pub use location::{Location, LocationError};
 pub use path::{JsonPath, PathError};
 pub use patterns::PatternError;

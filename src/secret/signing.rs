@@ -34,34 +34,27 @@ pub struct AwsKeySpec {
     pub hosts: Vec<SecretHost>,
 }
 
-/// The names of the secrets that are the parts of one pair.
-pub(super) struct PairNames {
-    name: String,
-    id: String,
-    secret: String,
-    token: Option<String>,
-}
+/// What the names of a pair's parts end in.
+const PARTS: [&str; 3] = ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"];
 
 impl AwsKeySpec {
     /// The pair's parts, each a secret of its own.
-    pub(super) fn into_parts(self) -> (Vec<SecretSpec>, PairNames) {
+    #[must_use]
+    pub fn into_parts(self) -> Vec<SecretSpec> {
         let Self { name, access_key_id, secret_access_key, session_token, hosts } = self;
-        let part = |suffix: &str, value| SecretSpec {
-            name: format!("{name}_{suffix}"),
-            value,
-            hosts: hosts.clone(),
-            swap: vec![Location::Signature],
-            shape: None,
-            elsewhere: Elsewhere::default(),
-            max_per_request: None,
+        let values = [Some(access_key_id), Some(secret_access_key), session_token];
+        let part = |(suffix, value): (&str, Option<SecretValue>)| {
+            Some(SecretSpec {
+                name: format!("{name}_{suffix}"),
+                value: value?,
+                hosts: hosts.clone(),
+                swap: vec![Location::Signature],
+                shape: None,
+                elsewhere: Elsewhere::default(),
+                max_per_request: None,
+            })
         };
-        let mut parts =
-            vec![part("ACCESS_KEY_ID", access_key_id), part("SECRET_ACCESS_KEY", secret_access_key)];
-        parts.extend(session_token.map(|token| part("SESSION_TOKEN", token)));
-        let mut names = parts.iter().map(|part| part.name.clone());
-        let (id, secret) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
-        let names = PairNames { token: names.next(), name, id, secret };
-        (parts, names)
+        PARTS.into_iter().zip(values).filter_map(part).collect()
     }
 }
 
@@ -75,14 +68,14 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    pub(super) fn of(names: &PairNames, entries: &[Entry]) -> Option<Self> {
-        let at = |name: &String| entries.iter().position(|entry| entry.name == *name);
-        Some(Self {
-            name: names.name.clone(),
-            id: at(&names.id)?,
-            secret: at(&names.secret)?,
-            token: names.token.as_ref().and_then(at),
-        })
+    /// The pair whose parts' names begin with `name`, where there are such.
+    pub(super) fn named(name: &str, entries: &[Entry]) -> Option<Self> {
+        let at = |suffix: &str| {
+            let part = format!("{name}_{suffix}");
+            entries.iter().position(|entry| entry.name == part)
+        };
+        let [id, secret, token] = PARTS.map(at);
+        Some(Self { name: name.to_owned(), id: id?, secret: secret?, token })
     }
 
     /// The pair, each part as `side` has it.

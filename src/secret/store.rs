@@ -11,12 +11,11 @@ use std::time::SystemTime;
 use super::book::Book;
 use super::detect::Misplaced;
 use super::inject::Injector;
-use super::life::{Hand, Loaded, RotateError, Rotation, SecretState, SecretStatus};
+use super::life::{Hand, Loaded, Origins, RotateError, Rotation, SecretState, SecretStatus};
 use super::placeholder::Placeholder;
 use super::renewal::Renewal;
 use super::scrub::Scrubber;
-use super::signing::{AwsKeySpec, SignError, Signing};
-use super::source::Source;
+use super::signing::{SignError, Signing};
 use super::spec::{Entry, SecretError, SecretSpec};
 use crate::limits::Limits;
 use crate::name::{HostName, Origin};
@@ -48,33 +47,19 @@ impl PartialEq for Moment {
 impl Secrets {
     /// Takes the secrets of a sandbox and draws a fresh placeholder for each.
     pub fn new(specs: Vec<SecretSpec>) -> Result<Arc<Self>, SecretError> {
-        Self::within(specs, Vec::new(), &Limits::default())
+        Self::within((specs, &[]), &Origins::new(), &Limits::default())
     }
 
-    /// The same with key pairs to sign with, and other bounds.
+    /// The same with the names of the [key pairs](super::AwsKeySpec) whose parts are among them, other bounds, and what is
+    /// known of where values were loaded from.
     pub fn within(
-        specs: Vec<SecretSpec>,
-        keys: Vec<AwsKeySpec>,
+        (specs, pairs): (Vec<SecretSpec>, &[String]),
+        origins: &Origins,
         limits: &Limits,
     ) -> Result<Arc<Self>, SecretError> {
-        let book = RwLock::new(Arc::new(Book::new(specs, keys)?));
+        let book = RwLock::new(Arc::new(Book::new(specs, pairs, origins)?));
         let retired_values = limits.retired_values;
         Ok(Arc::new(Self { book, changing: Mutex::default(), edition: AtomicU64::new(0), retired_values }))
-    }
-
-    /// Says where a secret's value was loaded from, and until when it is good.
-    pub fn loaded_from(
-        &self,
-        name: &str,
-        source: Source,
-        expires: Option<SystemTime>,
-    ) -> Result<(), RotateError> {
-        self.change(name, |entry| {
-            let mut entry = entry.clone();
-            entry.life.source = Some(source);
-            entry.life.expires = expires;
-            Ok(entry)
-        })
     }
 
     /// Gives a secret another value, which every request from now on carries; the one it had stays scrubbed, and its
@@ -109,6 +94,10 @@ impl Secrets {
     pub fn expire(&self, name: &str, now: SystemTime) -> bool {
         let is_over =
             |entry: &Entry| entry.life.is_live() && entry.life.expires.is_some_and(|expires| expires <= now);
+        // Mostly not, and then there is no book to be made.
+        if !self.book().entry(name).is_some_and(is_over) {
+            return false;
+        }
         let mut expired = false;
         let changed = self.change(name, |entry| {
             expired = is_over(entry);

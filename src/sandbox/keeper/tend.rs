@@ -51,8 +51,9 @@ impl Tender {
                 },
                 () = reach(&world, end, &self.limits) => {
                     self.expire(&world);
-                    // Where tries have failed already the next one has its time.
-                    if self.failures > 0 {
+                    // Where tries have failed already, or one was just now, the next has its time.
+                    let soon = Instant::now() + self.limits.source_retry;
+                    if self.failures > 0 || self.next.is_some_and(|next| next <= soon) {
                         continue;
                     }
                 }

@@ -7,7 +7,7 @@ use tokio::task::{LocalSet, yield_now};
 use tokio::time::{Instant, advance, sleep};
 
 use super::*;
-use crate::secret::{Loaded, SecretSpec, SecretState, SourceError, Stamp};
+use crate::secret::{Loaded, Origins, SecretSpec, SecretState, SourceError, Stamp};
 
 /// What a source gives, and how often it was asked.
 #[derive(Default)]
@@ -77,8 +77,10 @@ fn bed(source: Source, life: Option<Duration>) -> Bed {
         clock: Box::new(clock),
     };
     let limits = Arc::new(Limits::default());
-    let secrets = Secrets::new(vec![SecretSpec::new("TOKEN", value(0), &["api.example"]).unwrap()]).unwrap();
-    secrets.loaded_from("TOKEN", source.clone(), life.map(|life| epoch() + life)).unwrap();
+    let spec = SecretSpec::new("TOKEN", value(0), &["api.example"]).unwrap();
+    let origin = (source.clone(), life.map(|life| epoch() + life));
+    let secrets =
+        Secrets::within((vec![spec], &[]), &Origins::from([("TOKEN".into(), origin)]), &limits).unwrap();
     let audit = Rc::new(Audit::new(None, &limits));
     let (notices, noticed) = mpsc::channel(1);
     tokio::task::spawn_local(record(Rc::clone(&audit), noticed));

@@ -147,7 +147,8 @@ fn a_new_value_that_cannot_be_one_changes_nothing() {
 #[test]
 fn old_values_are_scrubbed_up_to_a_bound_the_oldest_first() {
     let limits = crate::limits::Limits { retired_values: 2, ..crate::limits::Limits::default() };
-    let set = Secrets::within(vec![spec("TOKEN", TOKEN, &["api.example:443"])], Vec::new(), &limits).unwrap();
+    let specs = vec![spec("TOKEN", TOKEN, &["api.example:443"])];
+    let set = Secrets::within((specs, &[]), &Origins::new(), &limits).unwrap();
     let token = placeholder(&set, "TOKEN");
     let values: Vec<String> = (0..4).map(|number| format!("canary-{number}-canary-canary")).collect();
     for new in &values {
@@ -168,8 +169,13 @@ fn old_values_are_scrubbed_up_to_a_bound_the_oldest_first() {
 
 #[test]
 fn a_list_tells_everything_but_the_value() {
-    let set = secrets();
-    set.loaded_from("OTHER", Source::parse("file:///etc/keys/other").unwrap(), Some(at(100))).unwrap();
+    let specs = vec![
+        spec("TOKEN", TOKEN, &["api.example:443"]),
+        spec("OTHER", OTHER, &["git.example:443", "*.git.example:8443"]),
+    ];
+    let origin = (Source::parse("file:///etc/keys/other").unwrap(), Some(at(100)));
+    let origins = Origins::from([("OTHER".to_owned(), origin)]);
+    let set = Secrets::within((specs, &[]), &origins, &crate::limits::Limits::default()).unwrap();
     set.rotate("TOKEN", value(NEW), Hand::Owner, at(60)).unwrap();
     set.revoke("TOKEN").unwrap();
     let list = serde_json::to_value(set.list()).unwrap();
