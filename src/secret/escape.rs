@@ -209,7 +209,9 @@ fn numeric(text: &[u8], base: u32, lead: usize) -> Escape {
 
 fn named(rest: &[u8]) -> Escape {
     let mut cut = rest.is_empty();
-    for (name, text) in NAMES.iter().filter(|(name, _)| name.first() == rest.first()) {
+    let first = NAMES.partition_point(|(name, _)| name.first() < rest.first());
+    let names = NAMES.iter().skip(first).take_while(|(name, _)| name.first() == rest.first());
+    for (name, text) in names {
         if rest.starts_with(name) {
             return Escape::Whole { length: 1 + name.len(), spelled: Spelled::text(text) };
         }
@@ -302,16 +304,19 @@ impl Wanted {
         self.octets.get(usize::from(octet)).copied().unwrap_or_default()
     }
 
-    /// Whether the escape at the beginning of `text` may stand for a wanted octet; quick, and sometimes wrong.
-    pub(super) fn may_begin(&self, text: &[u8]) -> bool {
-        match text {
-            [b'\\', own @ (b'"' | b'\\' | b'/'), ..] => self.has(*own),
-            [b'\\', b'u', ..] | [b'&', b'#', ..] | [b'%', ..] | [b'\\' | b'&'] => true,
-            [b'\\', b'b' | b'f' | b'n' | b'r' | b't', ..] => {
-                [0x08, 0x0c, b'\n', b'\r', b'\t'].into_iter().any(|octet| self.has(octet))
-            }
-            [b'&', letter, ..] => self.letters.get(usize::from(*letter)).copied().unwrap_or_default(),
-            [..] => false,
+    /// Whether an escape that begins with these two octets may stand for a wanted one; sometimes wrong.
+    pub(super) fn may_begin(&self, lead: u8, next: u8) -> bool {
+        match (lead, next) {
+            (b'%', high) => char::from(high).to_digit(16).is_some_and(|high| {
+                self.octets.iter().zip(0_u32..).any(|(wanted, octet)| *wanted && octet >> 4 == high)
+            }),
+            (b'\\', b'u') | (b'&', b'#') => true,
+            (b'\\', _) => match json(&[next]) {
+                Escape::Whole { spelled, .. } => spelled.octets.first().is_some_and(|octet| self.has(*octet)),
+                Escape::Cut | Escape::Not => false,
+            },
+            (b'&', letter) => self.letters.get(usize::from(letter)).copied().unwrap_or_default(),
+            (_, _) => false,
         }
     }
 }

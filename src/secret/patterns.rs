@@ -8,19 +8,20 @@
 //! looked up among the first blocks of all patterns, which sees every pattern wherever it lies and whatever the
 //! number of patterns. One that is escaped before its first blocks are over is found by its first escape.
 
+mod escapes;
 mod places;
 mod walk;
 
 use zeroize::Zeroizing;
 
-use super::escape::{self, Escape, LEADS, Wanted};
-use super::leads::Leads;
+use super::escape::LEADS;
+use escapes::{Case, Escapes};
 use places::{Hash, Place, Places};
 use walk::End;
 
 /// Most octets from one sample to the next: as many of each pattern are in the table, which must stay small.
-const STRIDE: usize = 16;
-/// Octets before an escape by which patterns are looked up; also of a beginning at the end of a buffer.
+const STRIDE: usize = 32;
+/// Octets by which the beginning of a pattern is looked up.
 const NEAR: usize = 4;
 
 /// A set of patterns; no `Debug`, since the patterns may be secrets.
@@ -43,20 +44,6 @@ struct Pattern {
     text: Zeroizing<Vec<u8>>,
     /// The first octet that could itself begin an escape; the length where none does.
     first_lead: usize,
-}
-
-struct Escapes {
-    /// The octets in the first blocks of each pattern, each with up to [`NEAR`] octets before it.
-    octets: Places,
-    wanted: Wanted,
-    case: Case,
-}
-
-/// Whether the buffers have lost their case, as the names of fields have.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Case {
-    Kept,
-    Lower,
 }
 
 /// One pattern in one buffer.
@@ -130,24 +117,12 @@ impl Patterns {
             |text: &[u8]| text.iter().position(|octet| LEADS.contains(octet)).unwrap_or(text.len());
         let pattern =
             |text: &&[u8]| Pattern { text: Zeroizing::new(text.to_vec()), first_lead: first_lead(text) };
-        let in_blocks = |text: &&'_ [u8]| text.len().min(stride + block - 1);
         let blocks = places(texts, |text, offset| {
             (offset < stride).then(|| text.get(offset..offset + block).map(key)).flatten()
         });
-        let beginnings = places(texts, |text, offset| {
-            (offset < NEAR).then(|| text.get(..=offset).map(|text| near(text, 0))).flatten()
-        });
-        let escapes = escaped.map(|case| {
-            let octets = texts.iter().flat_map(|text| text.iter().take(in_blocks(text)).copied());
-            let wanted = Wanted::of(octets);
-            let octets = places(texts, |text, offset| {
-                let before = text.get(offset.saturating_sub(NEAR)..offset)?;
-                (offset < in_blocks(&text))
-                    .then(|| text.get(offset).map(|octet| near(before, *octet)))
-                    .flatten()
-            });
-            Escapes { octets, wanted, case }
-        });
+        let beginnings =
+            places(texts, |text, offset| (offset < NEAR).then(|| text.get(..=offset).map(key)).flatten());
+        let escapes = escaped.map(|case| Escapes::new(texts, stride + block - 1, case));
         Ok(Self {
             patterns: texts.iter().map(pattern).collect(),
             block,
@@ -187,12 +162,9 @@ impl Patterns {
         self.longest
     }
 
-    /// More zeros than any pattern has in a row, where escapes are looked for.
+    /// Most zeros that any pattern has in a row; `None` where no escapes are looked for.
     pub(super) fn zeros(&self) -> Option<usize> {
-        let runs = |pattern: &Pattern| {
-            pattern.text.split(|octet| *octet != b'0').map(<[u8]>::len).max().unwrap_or_default()
-        };
-        self.escapes.as_ref().map(|_| self.patterns.iter().map(runs).max().unwrap_or_default() + 1)
+        self.escapes.as_ref().map(|escapes| escapes.zeros)
     }
 
     /// Finds what is in a buffer.
@@ -264,55 +236,6 @@ impl Patterns {
         self.found(index, start, self.follow(pattern, buf, start))
     }
 
-    /// Everything that may start with up to so many octets as they are, and an escape after these.
-    fn by_escapes(&self, escapes: &Escapes, buf: &[u8]) -> Vec<Found> {
-        let mut all = Vec::new();
-        for lead in Leads::new(buf) {
-            let Some(text) = buf.get(lead..).filter(|text| escapes.wanted.may_begin(text)) else { continue };
-            match escape::read(text) {
-                Escape::Not => {}
-                Escape::Cut => all.extend(self.at_cut(buf, lead)),
-                Escape::Whole { spelled, .. } => {
-                    let spelled = escapes.case.apply(spelled);
-                    for octets in spelled.readings() {
-                        self.at_escape(buf, lead, octets, &mut all);
-                    }
-                }
-            }
-        }
-        all
-    }
-
-    /// Everything that goes on with an escape for these octets.
-    fn at_escape(&self, buf: &[u8], lead: usize, octets: &[u8], all: &mut Vec<Found>) {
-        let Some(escapes) = &self.escapes else { return };
-        let Some(first) = octets.first().filter(|first| escapes.wanted.has(**first)) else { return };
-        for count in 0..=NEAR.min(lead) {
-            let Some(before) = buf.get(lead - count..lead) else { continue };
-            for place in escapes.octets.at(Hash::of(near(before, *first))) {
-                let offset = usize::from(place.offset);
-                let Some((index, pattern)) = self.pattern(place) else { continue };
-                let Some((head, tail)) = pattern.text.split_at_checked(offset) else { continue };
-                let Some(start) = lead.checked_sub(offset) else { continue };
-                if offset.min(NEAR) == count && buf.get(start..lead) == Some(head) && tail.starts_with(octets)
-                {
-                    all.extend(self.found(index, start, self.follow(pattern, buf, start)));
-                }
-            }
-        }
-    }
-
-    /// The places from which the buffer may be a pattern's beginning that an escape cut off at `lead` goes on.
-    fn at_cut<'a>(&'a self, buf: &'a [u8], lead: usize) -> impl Iterator<Item = Found> + 'a {
-        let is_open = move |start: usize, pattern: &Pattern| self.follow(pattern, buf, start) == End::Open;
-        let begins = move |start: &usize| match buf.get(*start..lead) {
-            Some([]) | None => self.patterns.iter().any(|pattern| is_open(*start, pattern)),
-            Some(head) => self.begun_by(head).any(|pattern| is_open(*start, pattern)),
-        };
-        let starts = lead.saturating_sub(self.stride + self.block - 1)..=lead;
-        starts.filter(begins).map(|start| Found { start, whole: None })
-    }
-
     /// The first place, not before `from`, from which the rest of the buffer is the beginning of a longer pattern,
     /// too short to be in a sample; the buffer's length where there is none.
     fn beginning(&self, buf: &[u8], from: usize, rest: Rest) -> usize {
@@ -331,7 +254,7 @@ impl Patterns {
     /// The patterns that start with a text that is not empty.
     fn begun_by<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = &'a Pattern> {
         let head = text.get(..NEAR).unwrap_or(text);
-        let places = self.beginnings.at(Hash::of(near(head, 0)));
+        let places = self.beginnings.at(Hash::of(key(head)));
         let patterns = places.filter(move |place| usize::from(place.offset) + 1 == head.len());
         let patterns = patterns.filter_map(|place| self.pattern(place)).map(|(_, pattern)| pattern);
         patterns.filter(move |pattern| pattern.text.starts_with(text))
@@ -351,15 +274,6 @@ impl Patterns {
     }
 }
 
-impl Case {
-    fn apply(self, spelled: escape::Spelled) -> escape::Spelled {
-        match self {
-            Self::Kept => spelled,
-            Self::Lower => spelled.to_lower_case(),
-        }
-    }
-}
-
 impl Found {
     /// The one that starts first; of those the one not yet told, then the longest, then the first pattern.
     fn or_better(self, other: Self) -> Self {
@@ -375,7 +289,7 @@ impl Found {
 fn places(texts: &[&[u8]], key: impl Fn(&[u8], usize) -> Option<u64>) -> Places {
     let entries = texts.iter().enumerate().flat_map(|(index, text)| {
         let key = &key;
-        (0..text.len().min(STRIDE + size_of::<u64>()))
+        (0..text.len().min(STRIDE + size_of::<u64>() - 1))
             .filter_map(move |offset| Some((key(text, offset)?, Place::new(index, offset))))
     });
     Places::new(entries.collect())
@@ -385,11 +299,6 @@ fn places(texts: &[&[u8]], key: impl Fn(&[u8], usize) -> Option<u64>) -> Places 
 #[inline]
 fn key(octets: &[u8]) -> u64 {
     octets.iter().rev().fold(0, |key, octet| key << 8 | u64::from(*octet))
-}
-
-/// Up to [`NEAR`] octets and the one after them as a key.
-fn near(before: &[u8], octet: u8) -> u64 {
-    key(before) | u64::from(octet) << 32 | (before.len() as u64) << 40
 }
 
 fn same_beginning(one: &[u8], other: &[u8], octets: usize) -> bool {

@@ -4,8 +4,9 @@
 //! followed: in the order of how much of the pattern they have, so that two that meet go on as one. Invariant: the
 //! work is bounded by the pattern's length times the characters in it that could begin an escape.
 
-use super::{Case, Pattern, Patterns, escape};
-use crate::secret::escape::{Escape, LEADS};
+use super::escapes::Case;
+use super::{Pattern, Patterns};
+use crate::secret::escape::{self, Escape, LEADS};
 
 /// Most characters of a pattern that could begin an escape.
 pub(super) const BRANCHES: usize = 256;
