@@ -162,6 +162,9 @@ pub struct Limits {
     /// Window of a zstd frame, octets, in powers of two: what RFC 9659 has every sender keep to. That of br is 16 MiB
     /// at most, of gzip and deflate 32 KiB, by their formats.
     pub decoded_window: usize where 1 << 10..=128 << 20,
+    /// Octets that decoders and encoders of bodies hold, all bodies together, windows and tables. One body more is
+    /// refused.
+    pub decoder_memory: usize where 1 << 20..,
     /// Octets of a guest's own text quoted in a refusal or an event.
     pub quoted_text: usize where ..=65_536,
 
@@ -305,6 +308,7 @@ impl Default for Limits {
             decoded_ratio: 200,
             decoded_floor: 4 << 20,
             decoded_window: 8 << 20,
+            decoder_memory: 256 << 20,
             quoted_text: 256,
 
             dns_bindings: 16_384,

@@ -7,6 +7,8 @@ mod http_peers;
 
 #[path = "http_mirror/coded.rs"]
 mod coded;
+#[path = "http_mirror/coded_flow.rs"]
+mod coded_flow;
 #[path = "http_mirror/failure.rs"]
 mod failure;
 #[path = "http_mirror/head.rs"]

@@ -7,8 +7,9 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use zeroize::Zeroizing;
 
 use super::br::Brotli;
-use super::deflate::Deflate;
+use super::deflate::{self, Deflate};
 use super::gzip::Gzip;
+use super::memory::Memory;
 use super::zstd::Zstandard;
 use super::{Coding, CodingError};
 use crate::limits::Limits;
@@ -25,6 +26,9 @@ pub struct Decoder {
     /// Whether the engine may have more to give of what it has read.
     is_full: bool,
     budget: Budget,
+    memory: Memory,
+    /// The most of memory, all holders together.
+    most: usize,
     fault: Option<CodingError>,
 }
 
@@ -58,6 +62,8 @@ impl Decoder {
             space: Zeroizing::new(vec![0; limits.decoded_step]),
             is_full: false,
             budget: Budget { floor: limits.decoded_floor, ratio: limits.decoded_ratio, read: 0, written: 0 },
+            memory: Memory::default(),
+            most: limits.decoder_memory,
             fault: None,
         }
     }
@@ -105,16 +111,21 @@ impl Decoder {
         if let Err(fault) = outcome {
             self.fault = Some(fault);
             self.pending = Bytes::new();
+            // What it held is for the others.
+            self.engine = Engine::Gzip(Gzip::new());
+            self.memory.count(0);
         }
         outcome
     }
 
     fn step(&mut self) -> Result<Bytes, CodingError> {
+        self.hold()?;
         let mut filled = 0;
         while self.is_full || !self.pending.is_empty() {
             let Some(space) = self.space.get_mut(filled..).filter(|space| !space.is_empty()) else { break };
             let room = space.len();
             let Step { read, written } = self.engine.step(&self.pending, space)?;
+            self.hold()?;
             if read == 0 && written == 0 && !self.pending.is_empty() {
                 return Err(CodingError::Corrupt);
             }
@@ -127,6 +138,12 @@ impl Decoder {
     }
 }
 
+impl Decoder {
+    fn hold(&mut self) -> Result<(), CodingError> {
+        self.memory.hold(self.space.len() + self.engine.memory(), self.most)
+    }
+}
+
 impl Engine {
     fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, CodingError> {
         match self {
@@ -134,6 +151,15 @@ impl Engine {
             Self::Deflate(engine) => engine.step(input, output),
             Self::Br(engine) => engine.step(input, output),
             Self::Zstd(engine) => engine.step(input, output),
+        }
+    }
+
+    /// Octets it holds, about.
+    fn memory(&self) -> usize {
+        match self {
+            Self::Gzip(_) | Self::Deflate(_) => deflate::MEMORY,
+            Self::Br(engine) => engine.memory(),
+            Self::Zstd(engine) => engine.memory(),
         }
     }
 

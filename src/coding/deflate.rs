@@ -8,6 +8,9 @@ use flate2::{Decompress, FlushDecompress, Status};
 use super::CodingError;
 use super::decode::Step;
 
+/// Octets that the library's decoder holds: a window of 32 KiB and tables.
+pub(super) const MEMORY: usize = 48 << 10;
+
 /// Reads either format.
 pub(super) enum Deflate {
     /// Fewer than two octets are there: the first, maybe.

@@ -10,10 +10,17 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use zstd_safe::zstd_sys::ZSTD_EndDirective;
 use zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer};
 
+use super::memory::Memory;
 use super::{Coding, CodingError};
 
 /// One body, coded as it comes. A reader that waits for each piece needs it [flushed](Self::flush).
-pub struct Encoder(Engine);
+///
+/// What it holds counts as a [`Decoder`](super::Decoder)'s does, but is not refused: it works beside one that was let
+/// in.
+pub struct Encoder {
+    engine: Engine,
+    memory: Memory,
+}
 
 enum Engine {
     Gzip(GzEncoder<Vec<u8>>),
@@ -27,6 +34,9 @@ enum Engine {
 /// Quality of br, 0 to 11, and the window's logarithm: quick, in a few MiB.
 const BR_QUALITY: u32 = 4;
 const BR_WINDOW: u32 = 19;
+/// Octets the encoders hold, as measured.
+const DEFLATE_MEMORY: usize = 512 << 10;
+const BR_MEMORY: usize = 8 << 20;
 /// Octets the br encoder gives at once.
 const BR_BUFFER: usize = 4 << 10;
 /// Level of zstd, the library's own default.
@@ -36,29 +46,31 @@ impl Encoder {
     /// Begins a body.
     #[must_use]
     pub fn new(coding: Coding) -> Self {
-        Self(match coding {
+        let engine = match coding {
             Coding::Gzip => Engine::Gzip(GzEncoder::new(Vec::new(), Compression::default())),
             Coding::Deflate => Engine::Deflate(ZlibEncoder::new(Vec::new(), Compression::default())),
             Coding::Br => {
                 Engine::Br(Box::new(CompressorWriter::new(Vec::new(), BR_BUFFER, BR_QUALITY, BR_WINDOW)))
             }
             Coding::Zstd => zstandard().map_or(Engine::Over, Engine::Zstd),
-        })
+        };
+        Self { engine, memory: Memory::default() }
     }
 
     /// Takes the next chunk and gives what is settled, often nothing.
     pub fn push(&mut self, chunk: Bytes) -> Result<Bytes, CodingError> {
-        self.0.write(&chunk, Then::More).map(Bytes::from)
+        self.write(&chunk, Then::More)
     }
 
     /// Gives all that is needed to decode what was pushed.
     pub fn flush(&mut self) -> Result<Bytes, CodingError> {
-        self.0.write(&[], Then::Flush).map(Bytes::from)
+        self.write(&[], Then::Flush)
     }
 
     /// Ends the body and gives the rest.
     pub fn finish(&mut self) -> Result<Bytes, CodingError> {
-        match std::mem::replace(&mut self.0, Engine::Over) {
+        self.memory.count(0);
+        match std::mem::replace(&mut self.engine, Engine::Over) {
             Engine::Gzip(encoder) => encoder.finish().map_err(|_| CodingError::Failed),
             Engine::Deflate(encoder) => encoder.finish().map_err(|_| CodingError::Failed),
             Engine::Br(encoder) => Ok(encoder.into_inner()),
@@ -67,9 +79,25 @@ impl Encoder {
         }
         .map(Bytes::from)
     }
+
+    fn write(&mut self, chunk: &[u8], then: Then) -> Result<Bytes, CodingError> {
+        let written = self.engine.write(chunk, then)?;
+        self.memory.count(self.engine.memory());
+        Ok(Bytes::from(written))
+    }
 }
 
 impl Engine {
+    /// Octets it holds, about.
+    fn memory(&self) -> usize {
+        match self {
+            Self::Gzip(_) | Self::Deflate(_) => DEFLATE_MEMORY,
+            Self::Br(_) => BR_MEMORY,
+            Self::Zstd(context) => context.sizeof(),
+            Self::Over => 0,
+        }
+    }
+
     fn write(&mut self, chunk: &[u8], then: Then) -> Result<Vec<u8>, CodingError> {
         let written = match self {
             Self::Gzip(encoder) => put(encoder, chunk, then).map(|()| std::mem::take(encoder.get_mut())),

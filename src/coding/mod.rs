@@ -11,6 +11,7 @@ mod decode;
 mod deflate;
 mod encode;
 mod gzip;
+mod memory;
 #[cfg(test)]
 mod tests;
 mod zstd;
@@ -54,8 +55,10 @@ pub enum CodingError {
     /// It becomes too much, or asks for too much room.
     #[error("the coded content becomes too large; decoded_ratio, decoded_floor and decoded_window bound it")]
     Bomb,
-    /// The library gave up, for want of memory.
-    #[error("the content coding failed for want of memory")]
+    /// There is no memory left for it.
+    #[error(
+        "there is no room for one more body in a content coding; decoder_memory bounds what they hold together"
+    )]
     Failed,
 }
 

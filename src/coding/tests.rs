@@ -160,7 +160,7 @@ fn a_fault_is_for_ever() {
 
 #[test]
 fn a_bomb_ends_soon_after_its_budget() {
-    const ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+    static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
     let limits = Limits { decoded_floor: 1 << 20, decoded_ratio: 100, ..Limits::default() };
     for coding in ALL {
         let mut encoder = Encoder::new(coding);
@@ -213,6 +213,30 @@ fn finish_gives_what_was_not_taken() {
             }
         }
         assert_eq!(out, text);
+    }
+}
+
+#[test]
+fn what_all_bodies_hold_together_is_bounded() {
+    let limits = Limits { decoder_memory: 20 << 20, ..Limits::default() };
+    // A window of 16 MiB each, and of 8 MiB.
+    for (coding, head, fit) in
+        [(Coding::Br, &[0x1f, 0x28][..], 1), (Coding::Zstd, &[0x28, 0xb5, 0x2f, 0xfd, 0, 13 << 3], 2)]
+    {
+        let mut open = Vec::new();
+        let refused = loop {
+            let mut decoder = Decoder::new(coding, &limits);
+            match decoder.push(Bytes::from_static(head)) {
+                Ok(_) => open.push(decoder),
+                Err(fault) => break fault,
+            }
+        };
+        assert_eq!((refused, open.len()), (CodingError::Failed, fit), "{coding:?}");
+        // Small ones have room beside them, and another large one when one has gone.
+        let gzip = encoded(Coding::Gzip, b"x");
+        assert_eq!(decoded_with(Coding::Gzip, [gzip.as_slice()], &limits), Ok(b"x".to_vec()));
+        open.pop();
+        assert!(Decoder::new(coding, &limits).push(Bytes::from_static(head)).is_ok());
     }
 }
 
@@ -293,5 +317,24 @@ proptest! {
         let mut decoder = Decoder::new(coding, &limits);
         let given = pushed(&mut decoder, &octets, &limits).map_or(0, |out| out.len());
         prop_assert!(given <= 10_000.max(octets.len() * 10));
+    }
+
+    #[test]
+    fn spoilt_octets_end_alike_however_they_are_cut(
+        coding in coding(),
+        content in content(),
+        spoils in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in 1..100_usize,
+    ) {
+        let mut coded = encoded(coding, &content);
+        for (at, octet) in spoils {
+            let at = at.index(coded.len());
+            coded[at] = octet;
+        }
+        let limits = Limits { decoded_floor: u64::MAX, ..Limits::default() };
+        let whole = decoded_with(coding, [coded.as_slice()], &limits);
+        let pieces = decoded_with(coding, coded.chunks(cut), &limits);
+        prop_assert_eq!(whole.is_ok(), pieces.is_ok(), "{:?} {:?}", whole.err(), pieces.err());
+        prop_assert_eq!(whole.ok(), pieces.ok());
     }
 }

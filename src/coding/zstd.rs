@@ -33,9 +33,13 @@ impl Zstandard {
             return Ok(Step { read: 0, written: 0 });
         }
         let (mut from, mut to) = (InBuffer::around(input), OutBuffer::around(output));
-        let wanted = context.decompress_stream(&mut to, &mut from).map_err(|code| error(code))?;
+        let wanted = context.decompress_stream(&mut to, &mut from).map_err(error)?;
         self.is_between = wanted == 0;
         Ok(Step { read: from.pos(), written: to.pos() })
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.context.as_ref().map_or(0, DCtx::sizeof)
     }
 
     pub(super) fn is_complete(&self) -> bool {

@@ -18,7 +18,7 @@ fn every_field_can_be_set_by_its_name_and_nothing_else_changes() {
     for key in Limits::KEYS {
         let mut limits = Limits::default();
         // No defaults, and one of them in the range of every bound.
-        let numbers = [65_533, 777, 65_537, 2].map(Amount::Number);
+        let numbers = [65_533, 777, 65_537, 2, 2 << 20].map(Amount::Number);
         let times = ["77m", "7m"].map(|text| Amount::Text(text.into()));
         let set = numbers.iter().chain(&times).any(|amount| limits.set(key, amount).is_ok());
         assert!(set, "{key} takes no value");

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{CONTENT_TYPE, IF_RANGE, RANGE, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -56,6 +56,9 @@ pub enum Uninspectable {
     /// A slice, where a request with a secret asked for the whole.
     #[error("the answer to a request with a secret is a part (206), which could cut the secret in two")]
     Part,
+    /// A slice that nobody asked for.
+    #[error("the answer is a part (206) though the whole was asked for, and could cut a secret in two")]
+    UnaskedPart,
     /// Several slices in one body.
     #[error("the answer is in several parts (multipart/byteranges), which could cut a secret in two")]
     Parts,
@@ -66,11 +69,13 @@ impl Scrubber {
         Self { replacements: Arc::new(replacements), lower }
     }
 
-    /// Prepares a request to this host: it asks for the `identity` coding, so that the answer can be scrubbed.
-    ///
-    /// An injector does the same; plain HTTP has none.
+    /// Prepares a request to this host, with a secret or without: it asks for the whole, in the `identity` coding, so
+    /// that the answer can be scrubbed. Ranges of the guest's choice would bring a secret slice by slice.
     pub fn request(&self, headers: &mut HeaderMap) {
         ask_for_identity(headers);
+        for name in [RANGE, IF_RANGE, REQUEST_RANGE] {
+            headers.remove(name);
+        }
     }
 
     /// Scrubs the fields of a response, a 1xx or the trailers.
@@ -126,8 +131,11 @@ impl Scrubber {
         if parts.status == StatusCode::PARTIAL_CONTENT && coding.is_some() {
             return Err(Uninspectable::CodedPart);
         }
-        if parts.status == StatusCode::PARTIAL_CONTENT && carried == Carried::Secret {
-            return Err(Uninspectable::Part);
+        if parts.status == StatusCode::PARTIAL_CONTENT {
+            return Err(match carried {
+                Carried::Secret => Uninspectable::Part,
+                Carried::Nothing => Uninspectable::UnaskedPart,
+            });
         }
         if parts.headers.get_all(CONTENT_TYPE).iter().any(is_byteranges) {
             return Err(Uninspectable::Parts);
@@ -144,8 +152,12 @@ fn is_list_of(value: &HeaderValue, word: &str) -> bool {
 
 fn is_byteranges(value: &HeaderValue) -> bool {
     let mut parts = value.as_bytes().split(|byte| matches!(byte, b';' | b','));
-    parts.any(|part| part.trim_ascii().eq_ignore_ascii_case(b"multipart/byteranges"))
+    let kinds: [&[u8]; 2] = [b"multipart/byteranges", b"multipart/x-byteranges"];
+    parts.any(|part| kinds.iter().any(|kind| part.trim_ascii().eq_ignore_ascii_case(kind)))
 }
+
+/// `Range` as it was before RFC 2068, which some servers still know.
+const REQUEST_RANGE: HeaderName = HeaderName::from_static("request-range");
 
 /// One body on its way to the guest.
 pub struct ScrubStream(Replacer);

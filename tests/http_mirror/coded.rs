@@ -13,14 +13,12 @@ use portcullis::secret::{SecretSpec, SecretValue, Secrets};
 use portcullis::tls::Alpn;
 use tokio::task::spawn_local;
 
-use crate::http_peers::{Fed, Feed, Setting, fed, get, nothing, piece, request, text};
+use crate::http_peers::{Fed, Feed, Setting, fed, get, nothing, request, text};
 use crate::on_both_versions;
 
 on_both_versions!(
     a_coded_answer_arrives_as_identity_and_without_the_secret,
-    events_arrive_one_by_one_as_they_are_flushed,
     trailers_follow_a_coded_answer,
-    a_large_coded_answer_passes_step_by_step,
     a_coding_that_cannot_be_taken_off_is_a_502,
     a_part_of_a_coded_answer_is_a_502,
     what_is_not_in_its_coding_never_ends_well,
@@ -32,25 +30,25 @@ on_both_versions!(
     a_host_without_secrets_is_left_alone,
 );
 
-const ALL: [Coding; 4] = [Coding::Gzip, Coding::Deflate, Coding::Br, Coding::Zstd];
-const SECRET: &str = "sk-proj-a-canary-that-nobody-may-see-0123";
+pub(super) const ALL: [Coding; 4] = [Coding::Gzip, Coding::Deflate, Coding::Br, Coding::Zstd];
+pub(super) const SECRET: &str = "sk-proj-a-canary-that-nobody-may-see-0123";
 
 /// A setting whose origin has the secret, and the secret's placeholder.
-fn setting(alpn: Alpn) -> (Setting, String) {
+pub(super) fn setting(alpn: Alpn) -> (Setting, String) {
     let value = SecretValue::new(SECRET.as_bytes().to_vec()).unwrap();
     let secrets = Secrets::new(vec![SecretSpec::new("KEY", value, &["a.example"]).unwrap()]).unwrap();
     let placeholder = secrets.placeholders()[0].1.to_string();
     (Setting { secrets, ..Setting::new(alpn) }, placeholder)
 }
 
-fn encoded(coding: Coding, text: &str) -> Bytes {
+pub(super) fn encoded(coding: Coding, text: &str) -> Bytes {
     let mut encoder = Encoder::new(coding);
     let begun = encoder.push(Bytes::copy_from_slice(text.as_bytes())).unwrap();
     [begun, encoder.finish().unwrap()].concat().into()
 }
 
 /// An answer of `pieces`, then its end.
-fn answer(coding: &str, pieces: Vec<Bytes>) -> Response<Fed> {
+pub(super) fn answer(coding: &str, pieces: Vec<Bytes>) -> Response<Fed> {
     let (feed, body) = fed();
     spawn_local(async move {
         for piece in pieces {
@@ -63,7 +61,10 @@ fn answer(coding: &str, pieces: Vec<Bytes>) -> Response<Fed> {
 }
 
 /// What the guest gets for one GET that is answered by `respond`.
-async fn got(setting: &Setting, respond: impl Fn() -> Response<Fed> + 'static) -> Response<Incoming> {
+pub(super) async fn got(
+    setting: &Setting,
+    respond: impl Fn() -> Response<Fed> + 'static,
+) -> Response<Incoming> {
     let mut guest = setting
         .with(move |_| {
             let response = respond();
@@ -129,34 +130,6 @@ fn field<'a>(fields: &'a HeaderMap, name: &str) -> &'a str {
     fields[name].to_str().unwrap()
 }
 
-async fn events_arrive_one_by_one_as_they_are_flushed(alpn: Alpn) {
-    let (setting, placeholder) = setting(alpn);
-    for coding in ALL {
-        let (feed, body) = fed();
-        let body = Cell::new(Some(body));
-        let respond = move || {
-            let response = Response::builder().header("content-type", "text/event-stream");
-            response.header("content-encoding", coding.name()).body(body.take().unwrap()).unwrap()
-        };
-        let mut body = got(&setting, respond).await.into_body();
-        let mut encoder = Encoder::new(coding);
-        for event in ["data: 1\n\n".to_owned(), format!("data: {SECRET}\n\n"), "data: 3\n\n".to_owned()] {
-            let begun = encoder.push(Bytes::from(event.clone())).unwrap();
-            let flushed = [begun, encoder.flush().unwrap()].concat();
-            feed.send_bytes(flushed.into()).await.unwrap();
-            // The next is not written before this one is read.
-            let mut came = String::new();
-            while came.len() < event.len() {
-                came += &piece(&mut body).await;
-            }
-            assert_eq!(came, event.replace(SECRET, &placeholder), "{coding:?}");
-        }
-        feed.send_bytes(encoder.finish().unwrap()).await.unwrap();
-        drop(feed);
-        assert_eq!(text(body).await, "");
-    }
-}
-
 async fn trailers_follow_a_coded_answer(alpn: Alpn) {
     let (setting, placeholder) = setting(alpn);
     for coding in ALL {
@@ -185,23 +158,6 @@ async fn trailers_follow_a_coded_answer(alpn: Alpn) {
         assert_eq!(trailers["x-last"], placeholder.as_str());
         assert!(!trailers.contains_key("content-digest"));
         assert_eq!(whole.to_bytes(), "content that ends in a sk-proj-a-can");
-    }
-}
-
-async fn a_large_coded_answer_passes_step_by_step(alpn: Alpn) {
-    const WHOLE: usize = 24 << 20;
-    const STEP: usize = 16 << 10;
-    let (mut setting, _) = setting(alpn);
-    setting.limits = Limits { decoded_step: STEP, decoded_ratio: 100_000, ..Limits::default() };
-    for coding in ALL {
-        let coded = encoded(coding, &"x".repeat(WHOLE));
-        let respond = move || answer(coding.name(), vec![coded.clone()]);
-        let mut body = got(&setting, respond).await.into_body();
-        let mut came = 0;
-        while let Some(frame) = body.frame().await {
-            came += frame.unwrap().into_data().unwrap().len();
-        }
-        assert_eq!(came, WHOLE, "{coding:?}");
     }
 }
 

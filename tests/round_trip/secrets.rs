@@ -17,7 +17,8 @@ on_h1_and_h2!(
     a_clean_body_passes_in_its_pieces,
     an_answer_in_an_unknown_coding_of_a_host_of_secrets_is_refused,
     a_request_with_a_secret_asks_for_the_whole_and_uncoded,
-    a_request_without_a_secret_keeps_its_range,
+    a_secret_cannot_be_had_slice_by_slice,
+    a_part_that_nobody_asked_for_is_refused,
     a_part_of_an_answer_to_a_secret_is_refused,
     a_host_of_one_secret_gives_away_no_other,
     a_placeholder_that_ends_the_sandbox_ends_it,
@@ -179,12 +180,28 @@ async fn a_request_with_a_secret_asks_for_the_whole_and_uncoded(http: Http) {
     bed.finish().await;
 }
 
-async fn a_request_without_a_secret_keeps_its_range(http: Http) {
-    let (origin, bed) = bed(|_| Reply::text("k").status(206).field("content-range", "bytes 1-1/2")).await;
+async fn a_secret_cannot_be_had_slice_by_slice(http: Http) {
+    let plan = Plan::new();
+    let kept = plan.canary();
+    // An upstream that was told the secret earlier, and shows it to a request that has none.
+    let origin = Origin::start(Some(crate::good()), move |seen| match seen.headers.get("range") {
+        None => Reply::text(kept.clone()),
+        Some(_) => Reply::text(kept[1..3].to_owned()).status(206).field("content-range", "bytes 1-2/99"),
+    })
+    .await;
+    let bed = plan.to(&origin).start();
     let answer = bed.https(http, HOST).await.get("/", &WISHES).await;
-    assert_eq!((answer.status.as_u16(), answer.text()), (206, "k"));
-    assert_eq!(origin.latest().field("range"), "bytes=1-2");
-    assert_eq!(origin.latest().field("accept-encoding"), "identity");
+    assert_eq!((answer.status.as_u16(), answer.text()), (200, &*bed.token()));
+    let seen = origin.latest();
+    assert!(!seen.headers.contains_key("range") && !seen.headers.contains_key("if-range"));
+    assert_eq!(seen.field("accept-encoding"), "identity");
+    bed.finish().await;
+}
+
+async fn a_part_that_nobody_asked_for_is_refused(http: Http) {
+    let (_origin, bed) = bed(|_| Reply::text("k").status(206).field("content-range", "bytes 1-1/2")).await;
+    let answer = bed.https(http, HOST).await.get("/", &WISHES).await;
+    answer.assert_refused(502, "http_response_content_coding", "the whole was asked for");
     bed.finish().await;
 }
 
