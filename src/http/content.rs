@@ -104,6 +104,20 @@ impl Content {
         coded.encoder.flush().map_err(uncoded)
     }
 
+    /// Whether a silence of the source lets anything go that waits for more.
+    pub(super) fn is_releasable(&self, most: usize) -> bool {
+        self.stream.is_releasable(most)
+    }
+
+    /// Lets it go.
+    pub(super) fn release(&mut self, most: usize) -> Result<Bytes, Refusal> {
+        let released = self.stream.release(most);
+        match &mut self.coded {
+            Some(coded) => coded.put_on(released),
+            None => Ok(released),
+        }
+    }
+
     /// What was put in since this was last asked.
     pub(super) fn news(&mut self) -> Vec<Injection> {
         self.stream.news()

@@ -2,17 +2,20 @@
 //!
 //! Frames are passed on as they come; where secrets may come to stand in them, the first that holds one waits until
 //! that is on record. Only a body whose length secrets change is collected, up to a bound, so that its new length can
-//! be told. It frames nothing: hyper does. Invariant: a body whose source broke off, or that was refused, fails; it
+//! be told. Where no length was announced, a few octets that may begin a placeholder go on when the guest falls silent:
+//! it may wait for an answer to what it sent. It frames nothing: hyper does. Invariant: a body whose source broke off, or that was refused, fails; it
 //! never ends.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Sleep, sleep};
 
 use super::body::{BodyError, with_allowed_trailers};
 use super::content::Content;
@@ -50,6 +53,15 @@ pub(super) struct Change {
     ready: Bytes,
     trailers: Option<HeaderMap>,
     end: End,
+    silence: Silence,
+}
+
+/// The patience with a guest that sends nothing while something of its body waits for more.
+struct Silence {
+    lasts: Duration,
+    /// Octets it lets go at most; none where more is sure to come.
+    most: usize,
+    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 /// Whether the source has ended.
@@ -62,12 +74,14 @@ enum End {
 }
 
 impl Change {
-    pub(super) fn new(content: Content, recorder: Recorder) -> Self {
+    pub(super) fn new(content: Content, recorder: Recorder, limits: &Limits) -> Self {
         let (ready, end) = (Bytes::new(), End::NotYet);
-        Self { content, recorder, length: None, waiting: None, ready, trailers: None, end }
+        let silence = Silence { lasts: limits.scrub_silence, most: limits.released_octets, sleep: None };
+        Self { content, recorder, length: None, waiting: None, ready, trailers: None, end, silence }
     }
 
     fn take(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), Refusal> {
+        self.silence.sleep = None;
         match frame.map(Frame::into_data) {
             Some(Ok(data)) => self.ready = self.content.push(data)?,
             Some(Err(frame)) => {
@@ -94,6 +108,23 @@ impl Change {
         }
         self.tell();
         Ok(true)
+    }
+
+    /// Gives what the reader should have while the source has nothing; pending where it has all.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.ready = self.content.flush()?;
+        if !self.ready.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let Silence { lasts, most, sleep: slot } = &mut self.silence;
+        if !self.content.is_releasable(*most) {
+            return Poll::Pending;
+        }
+        let lasts = *lasts;
+        ready!(slot.get_or_insert_with(|| Box::pin(sleep(lasts))).as_mut().poll(cx));
+        *slot = None;
+        self.ready = self.content.release(*most)?;
+        Poll::Ready(Ok(()))
     }
 
     fn tell(&mut self) {
@@ -142,6 +173,9 @@ impl RequestBody {
     pub(super) async fn settle(&mut self, limits: &Limits) -> Result<Option<Length>, BodyError> {
         let announced = self.inner.as_ref().and_then(|inner| inner.size_hint().exact());
         let Some(change) = &mut self.change else { return Ok(None) };
+        if announced.is_some() {
+            change.silence.most = 0;
+        }
         if change.content.keeps_length() {
             change.length = announced;
             return Ok(None);
@@ -221,14 +255,7 @@ impl RequestBody {
                     Poll::Ready(None) => change.take(None),
                     Poll::Pending => {
                         self.progress.sent_by(cx.waker());
-                        match change.content.flush() {
-                            Ok(data) if data.is_empty() => return Poll::Pending,
-                            Ok(data) => {
-                                change.ready = data;
-                                Ok(())
-                            }
-                            Err(refusal) => Err(refusal),
-                        }
+                        ready!(change.poll_pause(cx))
                     }
                 },
                 Err(refusal) => Err(refusal),
@@ -262,10 +289,10 @@ impl RequestBody {
 
     /// Fails the body for good; where the answer is on its way already, nobody else tells of it.
     fn refuse(&mut self, refusal: Refusal) -> Poll<Next> {
-        if let Some(change) = self.change.take() {
-            if self.progress.is_answered() {
-                change.recorder.denied(refusal.clone());
-            }
+        if let Some(change) = self.change.take()
+            && self.progress.is_answered()
+        {
+            change.recorder.denied(refusal.clone());
         }
         self.progress.refuse(refusal);
         Poll::Ready(Some(Err(BodyError::Refused)))

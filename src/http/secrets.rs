@@ -51,7 +51,7 @@ impl Exchanges {
         if !injections.is_empty() && !recorder.record(injections).await {
             return Err(Recorder::unrecorded().into());
         }
-        let change = content.map(|content| Change::new(content, recorder));
+        let change = content.map(|content| Change::new(content, recorder, limits));
         Ok(Put { carried, change })
     }
 }

@@ -194,6 +194,7 @@ macro_rules! on_both_versions {
 
 mod agent;
 mod inject;
+mod raw;
 mod refused;
 
 on_both_versions!(

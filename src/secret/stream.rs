@@ -2,14 +2,15 @@
 //!
 //! [`Walk`] tells where the places are, [`Spelling`] how they are spelled; here the two meet. One pass: what was
 //! written is not looked at again. It frames nothing. Invariant: however a text is cut into chunks, what comes out,
-//! joined, is the same; only the named places are written to, and after an error nothing is.
+//! joined, is the same; only the named places are written to, and after an error nothing is. A few octets of what
+//! may begin a placeholder can be let go early; then it becomes the secret only where that begins alike.
 
 use std::borrow::Cow;
 use std::mem;
 use std::ops::Range;
 use std::rc::Rc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::elsewhere::Reaction;
 use super::inject::{InjectError, Injection, Tally};
@@ -48,6 +49,8 @@ pub struct InjectStream {
     tally: Rc<Tally>,
     /// What may be the beginning of a placeholder.
     held: BytesMut,
+    /// How many octets of `held`, its first, were given already.
+    released: usize,
     /// The named places that are open where the text stands.
     open: Rc<[usize]>,
     cuts: Vec<Cut>,
@@ -58,7 +61,7 @@ pub struct InjectStream {
 impl InjectStream {
     pub(super) fn new(rules: Rules, tally: Rc<Tally>) -> Self {
         let (cuts, news, told) = (Vec::new(), Vec::new(), Vec::new());
-        Self { rules, tally, held: BytesMut::new(), open: Rc::default(), cuts, news, told }
+        Self { rules, tally, held: BytesMut::new(), released: 0, open: Rc::default(), cuts, news, told }
     }
 
     /// Whether any secret may come to stand in the text.
@@ -100,6 +103,23 @@ impl InjectStream {
         Ok(self.apply(text, &swaps))
     }
 
+    /// Lets what waits go, where that is `most` octets or less: the source has fallen silent, and may wait itself
+    /// for an answer to what it sent.
+    pub fn release(&mut self, most: usize) -> Bytes {
+        if !self.is_releasable(most) {
+            return Bytes::new();
+        }
+        let waits = Bytes::copy_from_slice(self.held.get(self.released..).unwrap_or_default());
+        self.released = self.held.len();
+        waits
+    }
+
+    /// Whether [`InjectStream::release`] would let anything go.
+    #[must_use]
+    pub fn is_releasable(&self, most: usize) -> bool {
+        self.held.len() <= most && self.released < self.held.len()
+    }
+
     /// Ends the text and gives what waited.
     pub fn finish(&mut self) -> Result<Bytes, InjectError> {
         let text = mem::take(&mut self.held).freeze();
@@ -130,9 +150,9 @@ impl InjectStream {
         let tally = Rc::clone(&self.tally);
         let (found, hold) = self.rules.spelling.find(self.patterns(&tally), stretch, more);
         for found in found {
-            let to = self.judge(&found)?;
-            if let Some(write) = to {
-                let span = range.start + found.span.start..range.start + found.span.end;
+            let span = range.start + found.span.start..range.start + found.span.end;
+            let given = text.get(span.start..self.released.min(span.end)).unwrap_or_default();
+            if let Some(write) = self.judge(&found, given)? {
                 swaps.push(Swap { span, found, write });
             }
         }
@@ -159,7 +179,8 @@ impl InjectStream {
         }
     }
 
-    fn judge(&mut self, found: &Found) -> Result<Option<Write>, InjectError> {
+    /// What becomes of a placeholder, of which the first octets may have been `given` away.
+    fn judge(&mut self, found: &Found, given: &[u8]) -> Result<Option<Write>, InjectError> {
         let secret = self.tally.book.owner(found.pattern);
         match self.rules.reactions.get(secret) {
             Some(Reaction::Redact) => return Ok(Some(Write::Redacted)),
@@ -177,8 +198,11 @@ impl InjectStream {
         let Some(word) = self.open_places().filter(admits).last().map(|place| place.word.clone()) else {
             return Ok(None);
         };
-        if self.rules.texts.get(secret).is_none_or(Option::is_none) {
+        let Some(spelled) = self.rules.texts.get(secret).and_then(Option::as_ref) else {
             return Err(InjectError::Uncarriable { secret: self.tally.name(secret), place: word });
+        };
+        if !spelled.write(found, self.rules.spelling).starts_with(given) {
+            return Ok(None);
         }
         self.tally.count(secret)?;
         let injection = Injection { secret: self.tally.name(secret), place: word };
@@ -188,8 +212,17 @@ impl InjectStream {
         Ok(Some(Write::Secret(secret)))
     }
 
+    /// Writes the swaps and leaves out what was given already, with which every text begins that has it.
+    fn apply(&mut self, text: Bytes, swaps: &[Swap]) -> Bytes {
+        let given = self.released.min(text.len());
+        self.released -= given;
+        let mut out = self.swapped(text, swaps);
+        out.advance(given.min(out.len()));
+        out
+    }
+
     /// Writes the swaps, in place where the buffer is ours alone and its length stays.
-    fn apply(&self, text: Bytes, swaps: &[Swap]) -> Bytes {
+    fn swapped(&self, text: Bytes, swaps: &[Swap]) -> Bytes {
         if swaps.is_empty() {
             return text;
         }

@@ -2,7 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use portcullis::secret::Location;
+use portcullis::sandbox::Termination;
+use portcullis::secret::{Elsewhere, Location, Reaction, SecretSpec, SecretValue};
 
 use crate::memory::{Bed, Canary, HOST, Http, OTHER, Origin, Plan, Reply, Seen};
 use crate::pki;
@@ -20,6 +21,7 @@ on_h1_and_h2!(
     a_part_that_nobody_asked_for_is_refused,
     a_part_of_an_answer_to_a_secret_is_refused,
     a_host_of_one_secret_gives_away_no_other,
+    a_placeholder_that_ends_the_sandbox_ends_it,
 );
 
 /// A sandbox, and an upstream that answers by `answer`.
@@ -48,6 +50,29 @@ async fn a_secret_is_injected_in_authorization_a_custom_field_and_basic(http: Ht
     client.get("/", &[("authorization", "Bearer the-guest's-own")]).await;
     assert_eq!(origin.latest().field("authorization"), "Bearer the-guest's-own");
     assert_eq!(origin.connections(), 1, "one connection for one connection");
+    bed.finish().await;
+}
+
+async fn a_placeholder_that_ends_the_sandbox_ends_it(http: Http) {
+    let origin = Origin::start(Some(crate::good()), |_| Reply::text("ok")).await;
+    let value = SecretValue::new(b"trap-canary-of-a-host-that-is-not-asked".to_vec()).unwrap();
+    let spec = SecretSpec::new("TRAP", value, &[OTHER]).unwrap();
+    let spec = SecretSpec { elsewhere: Elsewhere::all(Reaction::Terminate), ..spec };
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let plan = Plan::new().to(&origin).spec(spec).on_termination(move |why| tell.send(why).unwrap());
+    let bed = plan.start();
+    let mut client = bed.https(http, HOST).await;
+    let (token, trap) = (bed.token(), bed.placeholder("TRAP"));
+    assert_eq!(client.get("/", &[("x-key", &token)]).await.status, 200);
+    let fields = [("x-key", trap.as_str())];
+    let why = tokio::select! {
+        biased;
+        why = told => why.unwrap(),
+        // It may be answered before the end.
+        () = async { drop(client.get("/", &fields).await); std::future::pending().await } => unreachable!(),
+    };
+    let Termination::Misuse(text) = why else { panic!("{why:?}") };
+    assert!(text.contains("secret TRAP (header:x-key) may not go to"), "{text}");
     bed.finish().await;
 }
 

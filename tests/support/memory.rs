@@ -24,7 +24,7 @@ use portcullis::link::{Link, memory};
 use portcullis::name::HostPattern;
 use portcullis::net;
 use portcullis::policy::{AllowRule, ConnectTo, Dial, Publish, RuleSource};
-use portcullis::sandbox::{Builder, Sandbox};
+use portcullis::sandbox::{Builder, Sandbox, Termination};
 use portcullis::secret::{Location, SecretSpec, SecretValue};
 use tokio::sync::broadcast;
 use tokio::task::LocalSet;
@@ -92,6 +92,17 @@ impl Plan {
     /// Another secret, for another host.
     pub(crate) fn secret(mut self, name: &str, value: &str, host: &str) -> Self {
         self.builder = self.builder.secret(secret(name, value, host, Location::defaults()));
+        self
+    }
+
+    /// A secret with all that can be said of one.
+    pub(crate) fn spec(mut self, spec: SecretSpec) -> Self {
+        self.builder = self.builder.secret(spec);
+        self
+    }
+
+    pub(crate) fn on_termination(mut self, hook: impl FnOnce(Termination) + Send + 'static) -> Self {
+        self.builder = self.builder.on_termination(hook);
         self
     }
 

@@ -101,6 +101,39 @@ fn an_escaped_placeholder_is_found_and_the_length_kept() {
 }
 
 #[test]
+fn what_a_silence_let_go_is_not_written_twice() {
+    for (value, comes) in [(TOKEN, true), ("canary-of-no-public-prefix-but-long-enough", false)] {
+        let set = only(swapped(spec("TOKEN", value, &["api.example"]), &["body"]));
+        let token = placeholder(&set, "TOKEN");
+        for (begun, rest) in [(3, token.len()), (2, 9), (1, 1)] {
+            let mut stream =
+                set.injector(&peer("api.example")).body(&mut request("/", &[]), &Limits::default()).unwrap();
+            let mut out = stream.push(Bytes::from(format!("= {}", &token[..begun]))).unwrap().to_vec();
+            assert_eq!(out, b"= ");
+            assert!(stream.release(begun - 1).is_empty());
+            out.extend_from_slice(&stream.release(3));
+            assert!(!stream.is_releasable(3) && stream.release(3).is_empty());
+            let (middle, end) = token[begun..].split_at(rest.min(token.len()) - begun.min(rest));
+            for piece in [middle, end, &token, "."] {
+                out.extend_from_slice(&stream.push(Bytes::copy_from_slice(piece.as_bytes())).unwrap());
+            }
+            out.extend_from_slice(&stream.finish().unwrap());
+            let first = if comes { value } else { &token };
+            assert_eq!(String::from_utf8(out).unwrap(), format!("= {first}{value}."));
+            assert_eq!(stream.news().len(), 1);
+        }
+        let mut stream =
+            set.injector(&peer("api.example")).body(&mut request("/", &[]), &Limits::default()).unwrap();
+        stream.push(Bytes::from(token[..2].to_owned())).unwrap();
+        let released = stream.release(3);
+        assert_eq!(
+            [released, stream.push("!".into()).unwrap(), stream.finish().unwrap()].concat(),
+            format!("{}!", &token[..2]).as_bytes()
+        );
+    }
+}
+
+#[test]
 fn a_place_is_told_once_by_its_most_exact_name() {
     let set = only(swapped(spec("TOKEN", TOKEN, &["api.example"]), &["body", "body:json:k"]));
     let token = placeholder(&set, "TOKEN");

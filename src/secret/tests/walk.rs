@@ -111,7 +111,7 @@ fn parts_of_a_name_are_found_in_a_multipart_body() {
     let body = [
         part(&named("a"), "one\r\n--=b\r\r\ntwo"),
         part(&format!("{}; filename=\"a;name=b\"\r\nContent-Type: text/plain", named("file")), "data"),
-        part(&format!("content-DISPOSITION:form-data;name=a\r\nX: y"), ""),
+        part("content-DISPOSITION:form-data;name=a\r\nX: y", ""),
         part(&format!("{}\r\nContent-Transfer-Encoding: base64", named("a")), "coded"),
         part(&named("a\\\"q"), "quoted"),
         "--=b=--\r\n".to_owned() + &part(&named("a"), "after the end"),
@@ -155,10 +155,10 @@ proptest! {
             let text: String = serde_json::from_str(&format!("\"{text}\"")).unwrap();
             places.into_iter().map(move |place| (place, text.clone()))
         }).collect();
-        let children = |value: &serde_json::Value| match value {
-            serde_json::Value::Array(list) => list.clone(),
-            serde_json::Value::Object(map) => map.values().cloned().collect(),
-            _ => Vec::new(),
+        let children = |value: &serde_json::Value| -> Vec<serde_json::Value> {
+            let list = value.as_array().cloned().into_iter().flatten();
+            let map = value.as_object().cloned().into_iter().flatten().map(|(_, child)| child);
+            list.chain(map).collect()
         };
         let text = |value: Option<&serde_json::Value>| value.and_then(|value| value.as_str().map(str::to_owned));
         let mut expected: Vec<(usize, String)> = Vec::new();
