@@ -19,7 +19,7 @@ use super::life::{Life, Origins, RotateError};
 use super::patterns::{Hit, PatternError, Patterns};
 use super::placeholder::Placeholder;
 use super::replace::Replacements;
-use super::scrub::Scrubber;
+use super::scrub::{Scrubber, Slices};
 use super::signing::Pair;
 use super::spec::{Entry, SecretError, SecretSpec, can_stand};
 use super::value::SecretValue;
@@ -129,8 +129,10 @@ impl Book {
 
     /// What takes secrets out of the responses of `host`; `None` where no secret may be known there.
     pub(super) fn scrubber(&self, host: &HostName) -> Option<Scrubber> {
-        self.may_be_known_at(host)
-            .then(|| Scrubber::new(self.replacements_at(host), Arc::clone(&self.lower_values)))
+        let known = || self.entries.iter().filter(|entry| entry.may_be_known_at(host));
+        let slices = if known().all(Entry::only_signs) { Slices::Fine } else { Slices::Never };
+        known().next()?;
+        Some(Scrubber::new(self.replacements_at(host), Arc::clone(&self.lower_values), slices))
     }
 
     pub(super) fn may_be_known_at(&self, host: &HostName) -> bool {

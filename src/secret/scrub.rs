@@ -25,6 +25,16 @@ pub struct Scrubber {
     lower: Arc<Patterns>,
     /// Where the secrets may change while it is in use.
     renewal: Option<Renewal>,
+    slices: Slices,
+}
+
+/// Whether a host may answer with a part of what it has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Slices {
+    /// Only secrets that sign requests are known there: none was ever in a place that it could serve again.
+    Fine,
+    /// What the guest had it store with a secret could come back slice by slice.
+    Never,
 }
 
 /// Whether a request carried a secret.
@@ -68,8 +78,8 @@ pub enum Uninspectable {
 }
 
 impl Scrubber {
-    pub(super) fn new(replacements: Arc<Replacements>, lower: Arc<Patterns>) -> Self {
-        Self { replacements, lower, renewal: None }
+    pub(super) fn new(replacements: Arc<Replacements>, lower: Arc<Patterns>, slices: Slices) -> Self {
+        Self { replacements, lower, renewal: None, slices }
     }
 
     pub(super) fn renewed_by(self, renewal: Renewal) -> Self {
@@ -82,11 +92,14 @@ impl Scrubber {
     }
 
     /// Prepares a request to this host, with a secret or without: it asks for the whole, in the `identity` coding, so
-    /// that the answer can be scrubbed. Ranges of the guest's choice would bring a secret slice by slice.
+    /// that the answer can be scrubbed. Ranges of the guest's choice would bring a secret slice by slice; only a host
+    /// that knows no secrets but those that sign requests is asked for them.
     pub fn request(&self, headers: &mut HeaderMap) {
         ask_for_identity(headers);
-        for name in [RANGE, IF_RANGE, REQUEST_RANGE] {
-            headers.remove(name);
+        if self.slices == Slices::Never {
+            for name in [RANGE, IF_RANGE, REQUEST_RANGE] {
+                headers.remove(name);
+            }
         }
     }
 
@@ -150,7 +163,9 @@ impl Scrubber {
         if parts.status == StatusCode::PARTIAL_CONTENT && coding.is_some() {
             return Err(Uninspectable::CodedPart);
         }
-        if parts.status == StatusCode::PARTIAL_CONTENT {
+        if parts.status == StatusCode::PARTIAL_CONTENT
+            && (self.slices == Slices::Never || carried == Carried::Secret)
+        {
             return Err(match carried {
                 Carried::Secret => Uninspectable::Part,
                 Carried::Nothing => Uninspectable::UnaskedPart,

@@ -180,6 +180,11 @@ impl Entry {
         self.swap.contains(&Location::Basic)
     }
 
+    /// Whether the secret signs requests and stands in none.
+    pub(super) fn only_signs(&self) -> bool {
+        self.swap.iter().all(|location| *location == Location::Signature)
+    }
+
     /// Whether a placeholder in a text message of a WebSocket becomes the secret.
     pub(super) fn swaps_in_websocket(&self) -> bool {
         self.swap.contains(&Location::WebSocket)

@@ -370,9 +370,7 @@ async fn a_body_that_may_hold_a_secret_loses_its_range(alpn: Alpn) {
     assert!(!seen.headers().contains_key("range"));
     drop(seen.into_body().collect().await);
     drop(hold);
-    let answer = answer.await.unwrap().unwrap();
-    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
-    assert!(text(answer).await.contains("request with a secret"), "the body may have held one");
+    assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::BAD_GATEWAY);
 }
 
 async fn a_message_that_ends_as_a_placeholder_begins_goes_on(alpn: Alpn) {
