@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 
-use super::{git, websocket};
+use super::{apis, git, websocket};
 
 pub(crate) type Body = BoxBody<Bytes, Infallible>;
 
@@ -159,6 +159,8 @@ async fn respond(request: Request<Incoming>, state: Arc<State>) -> Result<Respon
         "/upload" => upload(request).await,
         _ if path.starts_with("/big/") => big(path["/big/".len()..].parse().unwrap_or(0)),
         _ if path.starts_with("/git/") => git::serve(request, state.git_root.clone()).await,
+        "/" if seen.method == "POST" => apis::answer(&seen, request).await,
+        _ if path.starts_with("/v1/") || path.starts_with("/bucket/") => apis::answer(&seen, request).await,
         "/trailers" => trailers(&seen),
         "/gzip" => {
             let mut response = text("not really gzip");
