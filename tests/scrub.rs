@@ -92,7 +92,7 @@ fn value(random: &mut Random) -> Vec<u8> {
         return (0..count).map(|_| [0x21, 0x80][random.below(2)] + random.below(0x5e) as u8).collect();
     }
     // A field's value keeps no blanks at its ends, and none may hold a control character but the tab.
-    format!("{}.", value.trim()).into_bytes()
+    format!("{:.<8}.", value.trim()).into_bytes()
 }
 
 /// What is around a secret: ordinary text, escapes, and beginnings of secrets.

@@ -119,7 +119,7 @@ mod tests {
             text in vec(prop_oneof![4 => any::<u8>(), 1 => Just(b'%'), 1 => Just(b'\\'), 1 => Just(b'&')], 0..200),
             gap in 0..100_usize,
         ) {
-            let is_worth = |lead: u8, next: u8| (lead ^ next) % 3 == 0;
+            let is_worth = |lead: u8, next: u8| (lead ^ next).is_multiple_of(3);
             let text = [text.as_slice(), &vec![b'x'; gap], b"&", &text].concat();
             let is_told = |at: &usize| {
                 LEADS.contains(&text[*at]) && text.get(at + 1).is_none_or(|next| is_worth(text[*at], *next))

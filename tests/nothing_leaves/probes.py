@@ -9,7 +9,8 @@ import struct
 import time
 
 PATIENCE = 8
-AT_ONCE = 1
+# Far from a wait that ends by itself, and far from a machine that is busy.
+AT_ONCE = 4
 
 
 def say(*words):

@@ -10,7 +10,10 @@ use super::upstream::{Body, Seen, text};
 pub(crate) async fn answer(seen: &Seen, request: Request<Incoming>) -> Response<Body> {
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     // Each repeats the key it got, as a careless server would.
-    let key = [seen.header("authorization"), seen.header("x-api-key")].concat().join(" ");
+    let key = match seen.header("x-api-key")[..] {
+        [] => seen.header("authorization").join(" "),
+        [key, ..] => key.to_owned(),
+    };
     let path = seen.target.split('?').next().unwrap_or_default();
     let line = match (seen.method.as_str(), path.rsplit('/').next().unwrap_or_default()) {
         ("POST", "completions") => format!(

@@ -1,3 +1,5 @@
+//! The module against published vectors, and against a maintained signer.
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
