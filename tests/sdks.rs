@@ -117,7 +117,8 @@ fn field(seen: &Seen, name: &str) -> String {
 /// The request is what the maintained signer makes of the real key.
 fn assert_signed(seen: &Seen, service: &str) {
     let Said { date, names, signature: own, expires } = Said::of(seen);
-    let format = time::format_description::parse("[year][month][day]T[hour][minute][second]Z").unwrap();
+    let format =
+        time::format_description::parse_borrowed::<2>("[year][month][day]T[hour][minute][second]Z").unwrap();
     let at = PrimitiveDateTime::parse(&date, &format).unwrap().assume_utc().unix_timestamp();
     let mut settings = SigningSettings::default();
     settings.excluded_headers = None;
