@@ -143,6 +143,11 @@ fn any_case(seed: u64) {
         for _ in 0..random.below(4) {
             let value = &world.values[random.below(world.values.len())];
             let form = spelled::encoded(value, &mut random);
+            // What stands for it could by chance be the little that a secret before it lacks.
+            let lacks_little = |form: &Vec<u8>| (1..4).any(|less| text.ends_with(&form[..form.len() - less]));
+            if world.forms.iter().any(lacks_little) {
+                text.push(b' ');
+            }
             text.extend(spelled::escaped(&form, &mut random));
             text.extend(noise(&world, &mut random));
         }
