@@ -9,8 +9,7 @@ import struct
 import time
 
 PATIENCE = 8
-# Far from a wait that ends by itself, and far from a machine that is busy.
-AT_ONCE = 4
+AT_ONCE = 1
 
 
 def say(*words):
