@@ -23,7 +23,7 @@ use crate::config::{Config, ConfigError};
 use crate::control::Endpoint;
 use crate::limits::{LimitError, Limits};
 use crate::link::Link;
-use crate::policy::Dial;
+use crate::policy::{Dial, Live};
 use crate::proxy::{HostDial, Port};
 use crate::secret::{AwsKeySpec, LocationError, SecretError, SecretSpec, Secrets, SourceError};
 use crate::tls::{self, CaError, CertificateAuthority, Connector, LeafError, Leaves, Roots, TlsConfigError};
@@ -131,7 +131,7 @@ impl Builder {
                 nameservers: self.config.nameservers,
                 secrets,
                 kept,
-                policy: Arc::new(policy),
+                policy: Arc::new(Live::new(policy)),
                 leaves: Leaves::new(Arc::clone(&authority), &limits)?,
                 connector: Connector::new(&roots, &limits)?,
                 limits,

@@ -8,7 +8,7 @@ use hickory_proto::op::{Message, MessageType};
 use libfuzzer_sys::fuzz_target;
 use portcullis::dns::{Gateways, Resolver, Setup, Transport};
 use portcullis::limits::Limits;
-use portcullis::policy::Policy;
+use portcullis::policy::{Live, Policy};
 
 fuzz_target!(|octets: &[u8]| {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -16,7 +16,7 @@ fuzz_target!(|octets: &[u8]| {
     for transport in [Transport::Udp, Transport::Tcp] {
         let answer = runtime.block_on(async {
             let gateways = Gateways { v4: Ipv4Addr::new(172, 16, 0, 1), v6: Ipv6Addr::LOCALHOST };
-            let policy = Arc::new(Policy::builder().build());
+            let policy = Arc::new(Live::new(Policy::builder().build()));
             let resolver = Resolver::new(Setup::new(policy, Arc::new(Limits::default()), gateways));
             resolver.expect("a resolver").answer(octets, transport).await
         });

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use crate::limits::Limits;
 use crate::name::HostName;
-use crate::policy::{AtQuestion, Denial, NamePermit, Permit, Policy, Verdict};
+use crate::policy::{AtQuestion, Denial, Live, NamePermit, Permit, Policy, Verdict};
 
 use super::Family;
 use super::answer::Records;
@@ -40,7 +40,7 @@ pub type OnDenial = Rc<dyn Fn(&Denial)>;
 /// What a [`Resolver`] is made of.
 pub struct Setup {
     /// The sandbox's rules.
-    pub policy: Arc<Policy>,
+    pub policy: Arc<Live>,
     /// Its bounds.
     pub limits: Arc<Limits>,
     /// The gateway's addresses, which the host alias has.
@@ -58,7 +58,7 @@ pub struct Setup {
 impl Setup {
     /// With the host's own files.
     #[must_use]
-    pub fn new(policy: Arc<Policy>, limits: Arc<Limits>, gateways: Gateways) -> Self {
+    pub fn new(policy: Arc<Live>, limits: Arc<Limits>, gateways: Gateways) -> Self {
         let (resolv_conf, hosts) = ("/etc/resolv.conf".into(), "/etc/hosts".into());
         Self { policy, limits, gateways, nameservers: Vec::new(), resolv_conf, hosts, on_denial: None }
     }
@@ -66,7 +66,7 @@ impl Setup {
 
 /// The DNS of one sandbox; it lives on the sandbox's thread.
 pub struct Resolver {
-    policy: Arc<Policy>,
+    policy: Arc<Live>,
     limits: Arc<Limits>,
     names: RefCell<Names>,
     cache: RefCell<Cache>,
@@ -204,7 +204,7 @@ impl Resolver {
         let Some(host) = question.host() else {
             return Content::NxDomain;
         };
-        let standing = self.policy.at_question(&host);
+        let standing = self.policy.current().at_question(&host);
         if let AtQuestion::Deny(denial) = &standing {
             self.count(|counts| counts.denied += 1);
             // Once for both families, and not again while the guest holds on to the address.
@@ -244,7 +244,9 @@ impl Resolver {
             return Content::ServerFailure;
         };
         if known.addresses.is_empty() {
-            if let Some(Verdict::Deny(denial)) = known.refused.map(|addr| self.policy.at_answer(host, addr)) {
+            if let Some(Verdict::Deny(denial)) =
+                known.refused.map(|addr| self.policy.current().at_answer(host, addr))
+            {
                 self.report(&denial);
             }
             return if known.missing { Content::NxDomain } else { Content::NoData };
@@ -264,11 +266,12 @@ impl Resolver {
     /// `--connect-to` first, then the hosts file, the cache, the nameservers.
     pub async fn resolve(&self, name: &NamePermit) -> Result<Vec<Permit>, ResolveFailure> {
         let host = name.host();
-        if let Some(to) = self.policy.connect_to(host, name.port()) {
-            return self.judge(name, [to.ip()]);
+        let policy = self.policy.current();
+        if let Some(to) = policy.connect_to(host, name.port()) {
+            return judge(&policy, name, [to.ip()]);
         }
         if host.is_host_alias() {
-            return self.judge(name, self.policy.alias_addresses());
+            return judge(&policy, name, policy.alias_addresses());
         }
         let found = self.both_families(host).await;
         let mut failure = ResolveFailure::NotFound(host.clone());
@@ -287,26 +290,8 @@ impl Resolver {
         if v6.is_empty() && v4.is_empty() {
             return Err(failure);
         }
-        self.judge(name, interleave(v6, v4))
-    }
-
-    fn judge(
-        &self,
-        name: &NamePermit,
-        addresses: impl IntoIterator<Item = IpAddr>,
-    ) -> Result<Vec<Permit>, ResolveFailure> {
-        let mut permits = Vec::new();
-        let mut denied = None;
-        for addr in addresses {
-            match self.policy.at_addr(name, addr) {
-                Verdict::Allow(permit) => permits.push(permit),
-                Verdict::Deny(denial) => denied = denied.or(Some(denial)),
-            }
-        }
-        match denied {
-            Some(denial) if permits.is_empty() => Err(ResolveFailure::Denied(denial)),
-            Some(_) | None => Ok(permits),
-        }
+        // Judged by what holds now, after the wait.
+        judge(&self.policy.current(), name, interleave(v6, v4))
     }
 
     /// IPv6 and IPv4, asked at once; when one has addresses the other is waited for only a moment.
@@ -361,15 +346,35 @@ impl Resolver {
 
     /// Takes out the addresses that policy does not let be told.
     fn sift(&self, host: &HostName, records: Records) -> Known {
+        let policy = self.policy.current();
         let Records { chain, addresses, missing, ttl: _ } = records;
         let mut known = Known { chain, missing, ..Known::default() };
         for addr in addresses {
-            match self.policy.at_answer(host, addr) {
+            match policy.at_answer(host, addr) {
                 Verdict::Allow(()) => known.addresses.push(addr),
                 Verdict::Deny(_) => known.refused = known.refused.or(Some(addr)),
             }
         }
         known
+    }
+}
+
+fn judge(
+    policy: &Policy,
+    name: &NamePermit,
+    addresses: impl IntoIterator<Item = IpAddr>,
+) -> Result<Vec<Permit>, ResolveFailure> {
+    let mut permits = Vec::new();
+    let mut denied = None;
+    for addr in addresses {
+        match policy.at_addr(name, addr) {
+            Verdict::Allow(permit) => permits.push(permit),
+            Verdict::Deny(denial) => denied = denied.or(Some(denial)),
+        }
+    }
+    match denied {
+        Some(denial) if permits.is_empty() => Err(ResolveFailure::Denied(denial)),
+        Some(_) | None => Ok(permits),
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::task::LocalSet;
 use super::*;
 use crate::limits::Limits;
 use crate::name::HostName;
-use crate::policy::{AllowRule, ConnectTo, NamePermit, Policy, RuleSource};
+use crate::policy::{AllowRule, ConnectTo, Live, NamePermit, Policy, RuleSource};
 
 /// What the nameserver does with a question.
 #[derive(Clone)]
@@ -157,7 +157,7 @@ impl World {
             resolv_conf: nowhere.clone(),
             hosts: nowhere,
             on_denial: Some(Rc::new(move |denial| heard.borrow_mut().push(denial.to_string()))),
-            ..Setup::new(Arc::new(policy()), Arc::new(Limits::default()), gateways)
+            ..Setup::new(Arc::new(Live::new(policy())), Arc::new(Limits::default()), gateways)
         };
         change(&mut setup);
         Self { resolver: Resolver::new(setup).unwrap(), denials }

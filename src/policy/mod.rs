@@ -9,12 +9,14 @@
 pub mod address;
 mod datagram;
 mod ingress;
+mod live;
 mod permit;
 mod rule;
 mod service;
 mod verdict;
 
 pub use ingress::{Admission, Publish, PublishError, Subnet, SubnetError, Transport};
+pub use live::Live;
 pub use permit::{DatagramPermit, Dial, Dialled, Dialling, EchoPermit, Permit, UdpPermit};
 pub(crate) use rule::is_localhost;
 pub use rule::{AllowRule, ConnectTo, Ports, RuleError, RuleSource, Target, overlap};

@@ -65,7 +65,7 @@ pub(super) fn begin(context: Rc<Context>, new: NewAssociation) {
 }
 
 fn judge(flow: &Flow, carried: Carried) -> Result<Allowed, Denial> {
-    let (policy, now) = (&flow.context.policy, flow.started.into_std());
+    let (policy, now) = (flow.context.policy.current(), flow.started.into_std());
     let names = flow.context.resolver.names().borrow();
     match carried {
         Carried::Udp => {

@@ -71,7 +71,7 @@ impl Flow {
         }
         let at_syn = {
             let names = self.context.resolver.names().borrow();
-            self.context.policy.at_syn(self.destination, &names, self.started.into_std())
+            self.context.policy.current().at_syn(self.destination, &names, self.started.into_std())
         };
         match at_syn {
             AtSyn::Sniff => self.sniff(incoming).await,

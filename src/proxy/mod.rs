@@ -28,7 +28,7 @@ use crate::audit::Audit;
 use crate::dns::Resolver;
 use crate::limits::Limits;
 use crate::net::{Arrival, Arrivals};
-use crate::policy::{Dial, Policy};
+use crate::policy::{Dial, Live};
 use crate::secret::Secrets;
 use crate::tls::{Connector, Leaves, Stats};
 
@@ -39,7 +39,7 @@ pub(crate) use publish::{Port, serve as serve_published};
 
 /// What every flow of one sandbox shares.
 pub(crate) struct Context {
-    pub(crate) policy: Arc<Policy>,
+    pub(crate) policy: Arc<Live>,
     pub(crate) resolver: Resolver,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) leaves: Leaves,

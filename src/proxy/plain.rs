@@ -61,7 +61,7 @@ enum Asked {
 }
 
 async fn reach(flow: &Flow, origin: &Origin) -> (Upstream<tokio::net::TcpStream>, Option<Served>) {
-    let permit = match flow.context.policy.at_name(origin) {
+    let permit = match flow.context.policy.current().at_name(origin) {
         Verdict::Allow(permit) => permit,
         Verdict::Deny(denial) => {
             flow.deny(&denial);

@@ -41,8 +41,9 @@ pub(super) async fn serve(flow: &Flow, stream: Rewind<net::TcpStream>) -> Option
         }
     };
     let origin = Origin { scheme: Scheme::Https, host, port: flow.destination.port() };
-    let verdict = context.policy.at_name(&origin);
-    if context.policy.is_passed_through(&origin.host) {
+    let policy = context.policy.current();
+    let verdict = policy.at_name(&origin);
+    if policy.is_passed_through(&origin.host) {
         return match verdict {
             Verdict::Allow(permit) => pass_through(flow, hello, &permit).await,
             Verdict::Deny(denial) => refuse(flow, hello, &denial, AlertDescription::AccessDenied).await,

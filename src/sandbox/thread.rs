@@ -19,7 +19,7 @@ use crate::dns::{Gateways, Resolver, Setup};
 use crate::limits::Limits;
 use crate::link::Link;
 use crate::net;
-use crate::policy::{Dial, Policy};
+use crate::policy::{Dial, Live};
 use crate::proxy::{self, Context, Datagrams, Port};
 use crate::secret::Secrets;
 use crate::tls::{Connector, Leaves};
@@ -30,7 +30,7 @@ pub(super) struct Parts {
     pub(super) nameservers: Vec<SocketAddr>,
     pub(super) secrets: Arc<Secrets>,
     pub(super) kept: Vec<Kept>,
-    pub(super) policy: Arc<Policy>,
+    pub(super) policy: Arc<Live>,
     pub(super) leaves: Leaves,
     pub(super) connector: Connector,
     pub(super) addresses: net::Config,
