@@ -6,6 +6,7 @@
 mod error;
 mod file;
 mod network;
+mod rule;
 mod secret;
 
 pub use error::{ConfigError, Place, Problem};
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use crate::limits::Limits;
 use crate::name::HostPattern;
 use crate::net::{self, Addressing};
-use crate::policy::{self, AllowRule, ConnectTo, Policy, Protocol, Publish, RuleSource, overlap};
+use crate::policy::{Action, ConnectTo, Finding, Policy, Protocol, Publish, Rule, RuleSource, overlap};
 use crate::secret::Source;
 
 /// The whole configuration of one sandbox.
@@ -29,8 +30,14 @@ use crate::secret::Source;
 /// [`Config::default`]; what the parts say together is checked again when a sandbox is prepared.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// Explicit rules, the file's before the flags'.
-    pub allow: Vec<AllowRule>,
+    /// The platform's rules, which hold whatever the others say; `None` for none.
+    pub floor: Option<Vec<Rule>>,
+    /// Rules in order, the flags' before the file's; the first that is about a flow or request decides.
+    pub rules: Vec<Rule>,
+    /// What is allowed where no rule decides, the file's before the flags'.
+    pub allow: Vec<Rule>,
+    /// What holds where nothing else is about it; `None` denies.
+    pub default: Option<Rule>,
     /// Secrets, each with its hosts.
     pub secrets: Vec<SecretEntry>,
     /// Names dialled at an operator's address.
@@ -52,6 +59,10 @@ pub struct Config {
 /// Flags as they were typed, to be joined with a file.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Flags<'a> {
+    /// `--floor`.
+    pub floor: Option<&'a Path>,
+    /// `--rule`.
+    pub rule: &'a [String],
     /// `--allow`.
     pub allow: &'a [String],
     /// `--secret`.
@@ -71,16 +82,13 @@ impl Config {
     /// Reads the file, where one is given, and joins the flags to it.
     pub fn load(file: Option<&Path>, flags: Flags<'_>) -> Result<Self, ConfigError> {
         let config = match file {
-            Some(path) => {
-                let text = fs::read_to_string(path).map_err(|error| ConfigError {
-                    place: Place::File(path.to_owned()),
-                    problem: Problem::Unreadable(error.kind()),
-                })?;
-                file::parse(path, &text)?
-            }
+            Some(path) => file::parse(path, &read(path)?)?,
             None => Self::default(),
         };
-        let config = config.join(flags)?;
+        let mut config = config.join(flags)?;
+        if let Some(path) = flags.floor {
+            config.floor = Some(rule::parse_floor(path, &read(path)?)?);
+        }
         config.check()?;
         Ok(config)
     }
@@ -104,8 +112,14 @@ impl Config {
 
     /// Adds what the flags say.
     fn join(mut self, flags: Flags<'_>) -> Result<Self, ConfigError> {
+        let rule = |text: &String| {
+            Rule::parse(text, RuleSource::RuleFlag(text.clone()))
+                .map_err(|error| ConfigError::flag("--rule", text, Problem::Rule(error)))
+        };
+        let rules = flags.rule.iter().map(rule).collect::<Result<Vec<_>, _>>()?;
+        self.rules.splice(..0, rules);
         for text in flags.allow {
-            let rule = AllowRule::parse(text, RuleSource::Flag(text.clone()));
+            let rule = Rule::allowing(text, RuleSource::Flag(text.clone()));
             self.allow.push(rule.map_err(|error| ConfigError::flag("--allow", text, Problem::Rule(error)))?);
         }
         for text in flags.connect_to {
@@ -141,17 +155,44 @@ impl Config {
     /// Checks what two parts say together.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         self.network(Arc::default())?;
+        self.refuse_contradictions()?;
         for secret in &self.secrets {
             self.not_passed_through(&secret.name, secret.hosts.iter().map(|(pattern, _)| pattern))?;
         }
         for pattern in &self.passthrough {
-            let by_tcp = |rule: &&AllowRule| rule.protocol() == Protocol::Tcp;
-            if !self.allow.iter().filter(by_tcp).any(|rule| overlap(rule.pattern(), pattern)) {
+            let allows = |rule: &&Rule| {
+                rule.action() == Action::Allow && rule.services().protocols().contains(&Protocol::Tcp)
+            };
+            if !self.written().filter(allows).any(|rule| rule.destination().meets(pattern)) {
                 let problem = Problem::PassthroughNotAllowed;
                 return Err(ConfigError { place: Place::Passthrough(pattern.to_string()), problem });
             }
         }
         Ok(())
+    }
+
+    /// What is odd about the rules, and no reason not to start.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        self.policy().findings()
+    }
+
+    fn refuse_contradictions(&self) -> Result<(), ConfigError> {
+        for finding in self.findings() {
+            if let Finding::Contradiction(pair) = &finding {
+                let problem = Problem::RuleContradicts {
+                    other: pair.other.to_string(),
+                    place: pair.other.source().to_string(),
+                };
+                return Err(ConfigError { place: rule::place(pair.rule.source()), problem });
+            }
+        }
+        Ok(())
+    }
+
+    /// The rules that somebody wrote, in order.
+    fn written(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().chain(&self.allow).chain(&self.default)
     }
 
     /// Makes sure that the secret `name` for `hosts` could be injected: none of them is passed through.
@@ -183,19 +224,25 @@ impl Config {
     /// The policy it comes to.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        self.rules().build()
+        self.policy_with([])
     }
 
-    /// The rules it comes to, for more to be added: explicit ones first, then the hosts of secrets.
-    pub fn rules(&self) -> policy::Builder {
+    /// The policy it comes to, with these rules beside those of its own secrets.
+    pub fn policy_with(&self, more: impl IntoIterator<Item = Rule>) -> Policy {
         let mut builder = Policy::builder();
-        for rule in &self.allow {
-            builder = builder.allow(rule.clone());
+        if let Some(floor) = &self.floor {
+            builder = builder.floor(floor.iter().cloned());
+        }
+        for rule in self.rules.iter().chain(&self.allow) {
+            builder = builder.rule(rule.clone());
         }
         for secret in &self.secrets {
             for (pattern, port) in &secret.hosts {
-                builder = builder.allow(AllowRule::for_secret(pattern.clone(), *port, &secret.name));
+                builder = builder.rule(Rule::for_secret(pattern.clone(), *port, &secret.name));
             }
+        }
+        for rule in more.into_iter().chain(self.default.clone()) {
+            builder = builder.rule(rule);
         }
         for connect_to in &self.connect_to {
             builder = builder.connect_to(connect_to.clone());
@@ -203,7 +250,7 @@ impl Config {
         for pattern in &self.passthrough {
             builder = builder.passthrough(pattern.clone());
         }
-        builder
+        builder.build()
     }
 
     /// Makes sure that each secret's variable is set, as `lookup` sees the environment.
@@ -218,6 +265,13 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|error| ConfigError {
+        place: Place::File(path.to_owned()),
+        problem: Problem::Unreadable(error.kind()),
+    })
 }
 
 #[cfg(test)]

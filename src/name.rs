@@ -56,6 +56,12 @@ impl HostName {
         Self("nobody.invalid".into())
     }
 
+    /// [`HOST_ALIAS`].
+    #[must_use]
+    pub fn alias() -> Self {
+        Self(HOST_ALIAS.into())
+    }
+
     /// The canonical spelling.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -22,6 +22,14 @@ pub struct Options {
     /// HOST/icmp allows ping
     #[arg(long, value_name = "HOST[:PORT][/PROTOCOL]")]
     pub allow: Vec<String>,
+    /// Judge by this rule before those of the file: ACTION [DIRECTION] [METHOD,METHOD] DESTINATION[:PORTS][/PROTOCOL]
+    /// [PATH]..., as in 'deny *.ads.example' or 'allow GET api.github.com /repos/acme/**'. DESTINATION is a host, an
+    /// address, a subnet, any, or @public, @private, @loopback, @link-local, @metadata, @multicast, @host
+    #[arg(long, value_name = "RULE")]
+    pub rule: Vec<String>,
+    /// Allow nothing that the rules in this file do not allow too
+    #[arg(long, value_name = "FILE")]
+    pub floor: Option<PathBuf>,
     /// Give the secret in the variable NAME to these hosts, and allow them
     #[arg(long, value_name = "NAME@HOST[,HOST]")]
     pub secret: Vec<String>,
@@ -51,6 +59,8 @@ impl Options {
     /// The configuration they come to, together with the file and with ports that lead into the guest.
     pub fn load_with(&self, ports: &Ports) -> Result<Config, ConfigError> {
         let flags = Flags {
+            floor: self.floor.as_deref(),
+            rule: &self.rule,
             allow: &self.allow,
             secret: &self.secret,
             connect_to: &self.connect_to,

@@ -55,6 +55,8 @@ pub enum Place {
     Passthrough(String),
     /// A secret, by name.
     Secret(String),
+    /// A rule that stands in no text.
+    Rule(String),
     /// The addresses of `[net]`, as they are together.
     Addressing,
 }
@@ -70,6 +72,7 @@ impl fmt::Display for Place {
             }
             Self::Passthrough(pattern) => write!(f, "[tls] passthrough '{pattern}'"),
             Self::Secret(name) => write!(f, "secret {name}"),
+            Self::Rule(source) => write!(f, "rule of {source}"),
             Self::Addressing => write!(f, "[net]"),
         }
     }
@@ -87,6 +90,17 @@ pub enum Problem {
     /// No rule, no host.
     #[error("{0}")]
     Rule(RuleError),
+    /// A protocol that rules do not know.
+    #[error("is no protocol; write tcp, udp or icmp")]
+    RuleProtocol,
+    /// Two rules that say the opposite of one another.
+    #[error("contradicts '{other}' ({place}), which is about the very same; take one of them out")]
+    RuleContradicts {
+        /// The earlier one.
+        other: String,
+        /// Where it stands.
+        place: String,
+    },
     /// Two addresses for one name and port.
     #[error("that host and port are sent to {to} already; keep one of the two")]
     ConnectToTwice {

@@ -13,11 +13,12 @@ use toml::Spanned;
 
 use crate::limits::{Amount, LimitError, Limits};
 use crate::name::HostPattern;
-use crate::policy::{AllowRule, Publish, RuleSource, Subnet, Target};
+use crate::policy::{Publish, Subnet, Target};
 use crate::secret::{self as secrets, Location, Shape, ShapeError};
 
 use super::Config;
 use super::error::{ConfigError, Place, Problem};
+use super::rule;
 use super::secret::{self, SecretEntry};
 
 #[derive(Deserialize)]
@@ -32,6 +33,8 @@ struct File {
     #[serde(default)]
     publish: Vec<Published>,
     #[serde(default)]
+    rule: Vec<Spanned<rule::Table>>,
+    #[serde(default)]
     limits: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
 }
 
@@ -40,6 +43,7 @@ struct File {
 pub(super) struct Net {
     #[serde(default)]
     allow: Vec<Spanned<String>>,
+    pub(super) default: Option<Spanned<String>>,
     #[serde(default)]
     nameservers: Vec<Spanned<String>>,
     #[serde(default)]
@@ -114,13 +118,13 @@ struct Command {
 /// Reads the text of `path`; paths inside are relative to its directory.
 pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let source = Source { path, text };
-    let file: File = toml::from_str(text).map_err(|error| {
-        let problem = Problem::Toml(without_value(&error.message().lines().collect::<Vec<_>>().join(", ")));
-        source.fault(error.span().unwrap_or_default(), "", problem)
-    })?;
+    let file: File = source.read_toml()?;
     let directory = path.parent().unwrap_or(Path::new(""));
     Ok(Config {
-        allow: source.rules(&file.net.allow)?,
+        rules: source.rules(&file.rule)?,
+        allow: source.allowed(&file.net.allow)?,
+        default: source.default_of(&file.net)?,
+        floor: None,
         secrets: source.secrets(&file.secrets)?,
         connect_to: Vec::new(),
         upstream_ca: file.tls.upstream_ca.iter().map(|path| directory.join(path)).collect(),
@@ -133,18 +137,17 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
 }
 
 pub(super) struct Source<'a> {
-    path: &'a Path,
-    text: &'a str,
+    pub(super) path: &'a Path,
+    pub(super) text: &'a str,
 }
 
 impl Source<'_> {
-    fn rules(&self, texts: &[Spanned<String>]) -> Result<Vec<AllowRule>, ConfigError> {
-        let rule = |(index, text): (usize, &Spanned<String>)| {
-            let source = RuleSource::File { index, text: text.get_ref().clone() };
-            AllowRule::parse(text.get_ref(), source)
-                .map_err(|error| self.fault(text.span(), &quoted("[net] allow", text), Problem::Rule(error)))
-        };
-        texts.iter().enumerate().map(rule).collect()
+    pub(super) fn read_toml<T: serde::de::DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        toml::from_str(self.text).map_err(|error| {
+            let problem =
+                Problem::Toml(without_value(&error.message().lines().collect::<Vec<_>>().join(", ")));
+            self.fault(error.span().unwrap_or_default(), "", problem)
+        })
     }
 
     fn nameservers(&self, texts: &[Spanned<String>]) -> Result<Vec<SocketAddr>, ConfigError> {
@@ -331,11 +334,16 @@ impl Source<'_> {
     }
 
     pub(super) fn fault(&self, span: Range<usize>, key: &str, problem: Problem) -> ConfigError {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let (line, column) = self.line_and_column(span.start);
         let place = Place::Spot { file: self.path.to_owned(), line, column, key: key.to_owned() };
         ConfigError { place, problem }
+    }
+
+    /// Both from 1, the column in characters.
+    pub(super) fn line_and_column(&self, offset: usize) -> (usize, usize) {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        (before.matches('\n').count() + 1, column)
     }
 }
 

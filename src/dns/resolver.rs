@@ -205,7 +205,7 @@ impl Resolver {
             return Content::NxDomain;
         };
         let standing = self.policy.current().at_question(&host);
-        if let AtQuestion::Deny(denial) = &standing {
+        if let AtQuestion::Deny(denial) | AtQuestion::Forbid(denial) = &standing {
             self.count(|counts| counts.denied += 1);
             // Once for both families, and not again while the guest holds on to the address.
             let told = matches!(question.kind(), Kind::Address(_)) && self.names.borrow().is_mapped(&host);
@@ -218,7 +218,7 @@ impl Resolver {
             Kind::Service => return Content::NoData,
             Kind::Other => {
                 return match standing {
-                    AtQuestion::Deny(_) => Content::NxDomain,
+                    AtQuestion::Deny(_) | AtQuestion::Forbid(_) => Content::NxDomain,
                     AtQuestion::Gateway | AtQuestion::Loopback | AtQuestion::Map | AtQuestion::Forward => {
                         Content::NoData
                     }
@@ -233,6 +233,7 @@ impl Resolver {
             },
             AtQuestion::Map | AtQuestion::Deny(_) => self.names.borrow_mut().map(&host, family),
             AtQuestion::Forward => return self.forwarded(&host, family).await,
+            AtQuestion::Forbid(_) => return Content::NxDomain,
         };
         Content::Addresses { chain: Vec::new(), addresses: vec![own], ttl: self.limits.dns_local_ttl }
     }

@@ -21,7 +21,7 @@ use tokio::task::LocalSet;
 use super::*;
 use crate::limits::Limits;
 use crate::name::HostName;
-use crate::policy::{AllowRule, ConnectTo, Live, NamePermit, Policy, RuleSource};
+use crate::policy::{ConnectTo, Live, NamePermit, Policy, Rule, RuleSource};
 
 /// What the nameserver does with a question.
 #[derive(Clone)]
@@ -135,7 +135,7 @@ fn policy() -> Policy {
     for text in
         ["pypi.org", "*.cdn.example", "git.example:22", "api.example", "host.portcullis.internal:8080"]
     {
-        builder = builder.allow(AllowRule::parse(text, RuleSource::Flag(text.to_owned())).unwrap());
+        builder = builder.rule(Rule::allowing(text, RuleSource::Flag(text.to_owned())).unwrap());
     }
     builder.connect_to(ConnectTo::parse("api.example:443:127.0.0.1:8443").unwrap()).build()
 }

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use http::header::{CONTENT_LENGTH, IF_NONE_MATCH};
+use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode, request, response};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::{http1, http2};
@@ -205,6 +206,7 @@ impl Exchanges {
             Way::Gone => return Err(Ending::Failed(self.gone())),
         };
         gate::admit(&parts, &self.mirror.origin, &self.mirror.limits).map_err(Refusal::from)?;
+        (self.mirror.judge)(&parts.method, parts.uri.path_and_query().map_or("/", PathAndQuery::as_str))?;
         let signed = Signed::claimed(&self.mirror.secrets, peer, &parts)?;
         let mut handshake = Handshake::asked(&parts, body, subject);
         let scrubber = self.mirror.secrets.scrubber(&self.mirror.origin.host);

@@ -57,7 +57,12 @@ pub struct Mirror {
     pub events: Rc<dyn Fn(Event)>,
     /// Whether an injection could be recorded now; where not, nothing is injected.
     pub can_record: Rc<dyn Fn() -> bool>,
+    /// Says whether a request of this method for this path and query may be made.
+    pub judge: Rc<Judge>,
 }
+
+/// Judges a request by its method and its path and query.
+pub type Judge = dyn Fn(&Method, &str) -> Result<(), Refusal>;
 
 impl fmt::Debug for Mirror {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -19,6 +19,15 @@ pub fn special_use(addr: IpAddr) -> Option<SpecialUse> {
     }
 }
 
+/// The IPv4 addresses that some box on the way may read out of `addr`.
+pub fn carried(addr: IpAddr) -> impl Iterator<Item = Ipv4Addr> {
+    let inside = match addr {
+        IpAddr::V4(_) => Inside::Nothing,
+        IpAddr::V6(addr) => Inside::of(addr),
+    };
+    inside.addresses()
+}
+
 /// The block an address lies in, and what that block is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SpecialUse {
@@ -245,7 +254,7 @@ impl Inside {
         }
     }
 
-    fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
+    fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + use<> {
         let (first, second) = match *self {
             Self::Mapped(addr) | Self::Compatible(addr) | Self::Nat64(addr) | Self::SixToFour(addr) => {
                 (Some(addr), None)

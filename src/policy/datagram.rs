@@ -12,8 +12,9 @@ use std::time::Instant;
 use crate::dns::{Meaning, Names};
 use crate::name::{Host, HostName};
 
+use super::judge::Blocked;
 use super::permit::DatagramPermit;
-use super::rule::AllowRule;
+use super::rule::{Asked, Called, Carried, Place, Rule};
 use super::service::{Reserved, Service};
 use super::verdict::{AtDatagram, Denial};
 use super::{LOOPBACK, Policy};
@@ -21,8 +22,8 @@ use super::{LOOPBACK, Policy};
 /// An address that was judged, with its name and the rule that opened it.
 struct Judged {
     addr: SocketAddr,
-    host: HostName,
-    rule: Arc<AllowRule>,
+    host: Option<HostName>,
+    rule: Arc<Rule>,
 }
 
 impl Policy {
@@ -65,13 +66,11 @@ impl Policy {
     }
 
     fn alias_datagram(&self, addr: IpAddr, service: Service) -> Result<(Judged, Option<Judged>), Denial> {
-        let rule = self.rules.iter().find(|rule| rule.alias().is_some() && rule.opens(service));
-        let Some((rule, host)) = rule.and_then(|rule| Some((rule, rule.alias()?))) else {
-            return Err(Denial::not_loopback(addr, service));
-        };
+        let host = HostName::alias();
+        let rule = self.opened(&host, service).map_err(|_| Denial::not_loopback(addr, service))?;
         let judged = |addr| {
-            let addr = self.addressed(host, service, addr)?;
-            Ok(Judged { addr, host: host.clone(), rule: Arc::clone(rule) })
+            let addr = self.addressed(&host, service, addr)?;
+            Ok(Judged { addr, host: Some(host.clone()), rule: Arc::clone(rule) })
         };
         let [v4, v6] = LOOPBACK;
         Ok((judged(v4)?, Some(judged(v6)?)))
@@ -83,7 +82,7 @@ impl Policy {
         let to = service.port().and_then(|port| self.connect_to(name, port));
         let Some(to) = to else { return Err(Denial::sent_nowhere(name, service)) };
         let addr = self.addressed(name, service, to.ip())?;
-        Ok(Judged { addr, host: name.clone(), rule: Arc::clone(rule) })
+        Ok(Judged { addr, host: Some(name.clone()), rule: Arc::clone(rule) })
     }
 
     /// The first bound name that allows it decides; where none does, the first denial is told.
@@ -97,14 +96,34 @@ impl Policy {
         for name in names {
             let judged = self.opened(name, service).and_then(|rule| {
                 let addr = self.addressed(name, service, addr)?;
-                Ok(Judged { addr, host: name.clone(), rule: Arc::clone(rule) })
+                Ok(Judged { addr, host: Some(name.clone()), rule: Arc::clone(rule) })
             });
             match judged {
                 Ok(judged) => return Ok(judged),
                 Err(denial) => denied = denied.or(Some(denial)),
             }
         }
-        Err(denied.unwrap_or_else(|| Denial::unbound(addr, service)))
+        match denied {
+            Some(denial) => Err(denial),
+            None => self.nameless_datagram(addr, service),
+        }
+    }
+
+    /// An address that no name is bound to is judged as such.
+    fn nameless_datagram(&self, addr: IpAddr, service: Service) -> Result<Judged, Denial> {
+        let place = Place::Address(addr);
+        let asked =
+            Asked { service: Some(service), called: Called::Nothing, place, carried: Carried::Opaque };
+        match self.judge_place(asked) {
+            Ok(rule) => {
+                let addr = SocketAddr::new(addr, service.port().unwrap_or_default());
+                Ok(Judged { addr, host: None, rule: Arc::clone(rule) })
+            }
+            Err(Blocked::By(rule)) => {
+                Err(Denial::by_rule(&format!("{}{service}", Host::Address(addr)), rule))
+            }
+            Err(Blocked::Unmentioned(_) | Blocked::Special(..)) => Err(Denial::unbound(addr, service)),
+        }
     }
 }
 

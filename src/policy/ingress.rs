@@ -5,8 +5,11 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::str::FromStr;
 
+use super::Policy;
+use super::service::Service;
+use super::subnet::Subnet;
+use super::table::{Standing, Table};
 use super::verdict::{Denial, Reason, Verdict};
 
 /// A port of the host's that leads to one of the guest's.
@@ -96,8 +99,8 @@ impl Publish {
         self.bind.port() != 0 && self.bind == other.bind && self.transport == other.transport
     }
 
-    /// Judges a peer by its address.
-    pub fn at_peer(&self, peer: SocketAddr) -> Verdict<Admission> {
+    /// Judges a peer by its address and by nothing but the port's own words; [`Policy::at_peer`] is what counts.
+    pub(super) fn at_peer(&self, peer: SocketAddr) -> Verdict<Admission> {
         let addr = peer.ip().to_canonical();
         if self.from.is_empty() || self.from.iter().any(|subnet| subnet.contains(addr)) {
             return Verdict::Allow(Admission { peer });
@@ -108,6 +111,27 @@ impl Publish {
             rule: format!("publish {self}"),
             hint: format!("[[publish]] from = [\"{addr}\"]"),
         })
+    }
+}
+
+impl Policy {
+    /// Judges who comes in by a published port: by the rules that look inward, and by what the port itself says.
+    ///
+    /// Where no rule is about a peer, that the port is published is leave enough.
+    pub fn at_peer(&self, publish: &Publish, peer: SocketAddr) -> Verdict<Admission> {
+        let addr = peer.ip().to_canonical();
+        let service = match publish.transport {
+            Transport::Tcp => Service::Tcp(publish.guest_port),
+            Transport::Udp => Service::Udp(publish.guest_port),
+        };
+        let denies = |layer: &Table| match layer.inward(addr, service) {
+            Standing::Denied(rule) => Some(Denial::by_rule(&format!("{addr} to {publish}"), rule)),
+            Standing::Allowed(_) | Standing::Unmentioned => None,
+        };
+        match self.layers().find_map(denies) {
+            Some(denial) => Verdict::Deny(denial),
+            None => publish.at_peer(peer),
+        }
     }
 }
 
@@ -148,82 +172,6 @@ pub enum PublishError {
     /// Port 0 of the guest.
     #[error("the guest has no port 0; only the host's may be 0, for any free one")]
     GuestPort,
-}
-
-/// The addresses that begin alike.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Subnet {
-    addr: IpAddr,
-    prefix: u8,
-}
-
-impl Subnet {
-    /// Whether an address lies in it; an IPv4 address is never in an IPv6 subnet, nor the other way round.
-    #[must_use]
-    pub fn contains(&self, addr: IpAddr) -> bool {
-        masked(addr, self.prefix) == self.addr
-    }
-}
-
-/// The first `prefix` bits of an address, the others zero.
-fn masked(addr: IpAddr, prefix: u8) -> IpAddr {
-    match addr {
-        IpAddr::V4(addr) => {
-            let host = 32_u32.saturating_sub(prefix.into());
-            IpAddr::V4(Ipv4Addr::from_bits(addr.to_bits() & u32::MAX.checked_shl(host).unwrap_or(0)))
-        }
-        IpAddr::V6(addr) => {
-            let host = 128_u32.saturating_sub(prefix.into());
-            IpAddr::V6(Ipv6Addr::from_bits(addr.to_bits() & u128::MAX.checked_shl(host).unwrap_or(0)))
-        }
-    }
-}
-
-impl FromStr for Subnet {
-    type Err = SubnetError;
-
-    /// Reads `ADDR` or `ADDR/PREFIX`.
-    fn from_str(text: &str) -> Result<Self, SubnetError> {
-        let (addr, prefix) = match text.split_once('/') {
-            Some((addr, prefix)) => (addr, Some(prefix)),
-            None => (text, None),
-        };
-        let addr: IpAddr = addr.parse().map_err(|_| SubnetError::Address)?;
-        let most = if addr.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            Some(prefix) => {
-                prefix.parse().ok().filter(|prefix| *prefix <= most).ok_or(SubnetError::Prefix { most })?
-            }
-            None => most,
-        };
-        let first = masked(addr, prefix);
-        if first != addr {
-            return Err(SubnetError::HostBits { first, prefix });
-        }
-        Ok(Self { addr, prefix })
-    }
-}
-
-/// Why a text is no subnet.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum SubnetError {
-    /// No address.
-    #[error("is no address; write ADDR or ADDR/PREFIX")]
-    Address,
-    /// No length of a prefix.
-    #[error("has no prefix length between 0 and {most} behind the '/'")]
-    Prefix {
-        /// The longest there is.
-        most: u8,
-    },
-    /// An address inside rather than the subnet's own.
-    #[error("has bits set behind its prefix; write {first}/{prefix}, or the address alone")]
-    HostBits {
-        /// The subnet's own address.
-        first: IpAddr,
-        /// Its length.
-        prefix: u8,
-    },
 }
 
 #[cfg(test)]

@@ -8,40 +8,60 @@
 
 pub mod address;
 mod datagram;
+mod destination;
+mod error;
+mod flows;
 mod ingress;
+mod judge;
+mod lint;
 mod live;
+mod path;
 mod permit;
+mod ports;
+mod requests;
 mod rule;
 mod service;
+mod source;
+mod subnet;
+mod table;
+mod target;
 mod verdict;
 
-pub use ingress::{Admission, Publish, PublishError, Subnet, SubnetError, Transport};
+pub use destination::{Destination, Group};
+pub use error::RuleError;
+pub use ingress::{Admission, Publish, PublishError, Transport};
+pub use lint::{Finding, Pair};
 pub use live::Live;
+pub use path::Path;
 pub use permit::{DatagramPermit, Dial, Dialled, Dialling, EchoPermit, Permit, UdpPermit};
-pub(crate) use rule::is_localhost;
-pub use rule::{AllowRule, ConnectTo, Ports, RuleError, RuleSource, Target, overlap};
+pub use ports::{Ports, Services};
+pub use requests::Requests;
+pub use rule::{Action, Builder as RuleBuilder, Direction, Rule};
 pub use service::{Protocol, Reserved, Service};
-pub use verdict::{AtDatagram, AtQuestion, AtSyn, Denial, NamePermit, Reason, Verdict};
+pub use source::{RuleSource, Spot};
+pub use subnet::{Subnet, SubnetError};
+pub(crate) use target::is_localhost;
+pub use target::{ConnectTo, Target, overlap};
+pub use verdict::{AtDatagram, AtQuestion, AtSyn, Denial, NamePermit, Opened, Reason, Verdict};
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
 
-use crate::dns::{Meaning, Names};
+use judge::{Blocked, Layer};
+use rule::{Asked, Called, Carried, Place};
+use table::Table;
+
 use crate::name::{HostName, HostPattern, Origin};
 
 /// Where the host alias is dialled, in this order.
 const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
-/// Names that an opaque flow is said to go by. More on one address are a crowded CDN, where the first that a
-/// rule allows is as good as any.
-const NAMES_OF_A_FLOW: usize = 16;
-
-/// The rules of one sandbox; it never changes once built.
-#[derive(Debug, Default)]
+/// The rules of one sandbox; it never changes once built. [`Live`] holds the one that counts.
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
-    rules: Vec<Arc<AllowRule>>,
+    floor: Option<Table>,
+    rules: Table,
     connect_to: HashMap<HostName, Vec<ConnectTo>>,
     passthrough: Vec<HostPattern>,
 }
@@ -52,9 +72,17 @@ pub struct Policy {
 pub struct Builder(Policy);
 
 impl Builder {
-    /// Adds a rule; the first that allows a host and port is the one that is named for it.
-    pub fn allow(mut self, rule: AllowRule) -> Self {
-        self.0.rules.push(Arc::new(rule));
+    /// Adds a rule behind those there are; the first that is about a flow or request decides.
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.0.rules.push(rule);
+        self
+    }
+
+    /// Puts rules of the platform under the others: what these do not allow, no other rule does. Without any it has
+    /// none, which allows nothing.
+    pub fn floor(mut self, rules: impl IntoIterator<Item = Rule>) -> Self {
+        let floor = self.0.floor.get_or_insert_default();
+        rules.into_iter().for_each(|rule| floor.push(rule));
         self
     }
 
@@ -83,88 +111,13 @@ impl Policy {
         Builder::default()
     }
 
-    /// Judges a SYN by its destination and by what this sandbox's addresses mean now.
-    ///
-    /// 80 and 443 are always sniffed: the name the flow carries decides, and a denial can be explained there.
-    /// TCP port 53 is the sandbox's own DNS and is not asked about here.
-    pub fn at_syn(&self, destination: SocketAddr, names: &Names, now: Instant) -> AtSyn {
-        if rule::is_web(destination.port()) {
-            return AtSyn::Sniff;
-        }
-        match names.meaning(destination.ip()) {
-            Meaning::Gateway => self.alias_at_syn(destination),
-            Meaning::Mapped(Some(name)) => self.mapped_at_syn(name, destination.port()),
-            Meaning::Mapped(None) => AtSyn::Refuse(unbound(destination)),
-            Meaning::Elsewhere => self.opaque_at_syn(destination, names, now),
-        }
-    }
-
-    /// A name with an address of the sandbox's own: an operator's `--connect-to` says where it is, else its
-    /// rule came later than its address, and only a name that the flow carries can be resolved.
-    fn mapped_at_syn(&self, name: &HostName, port: u16) -> AtSyn {
-        let name = match self.at_host(name, port) {
-            Verdict::Allow(name) => name,
-            Verdict::Deny(denial) => return AtSyn::Refuse(denial),
-        };
-        let Some(to) = self.connect_to(name.host(), port) else { return AtSyn::Sniff };
-        match self.at_addr(&name, to.ip()) {
-            Verdict::Allow(permit) => AtSyn::DialFirst { permits: vec![permit], names: vec![name] },
-            Verdict::Deny(denial) => AtSyn::Refuse(denial),
-        }
-    }
-
-    fn alias_at_syn(&self, destination: SocketAddr) -> AtSyn {
-        let port = destination.port();
-        let opened = self.rules.iter().find_map(|rule| {
-            let alias = rule.alias().filter(|_| rule.opens(Service::Tcp(port)))?;
-            Some(NamePermit::new(alias.clone(), port, Arc::clone(rule)))
-        });
-        let Some(name) = opened else {
-            return AtSyn::Refuse(Denial::not_loopback(destination.ip(), Service::Tcp(port)));
-        };
-        let permit = |addr| Permit::new(SocketAddr::new(addr, port), Some(name.host().clone()));
-        AtSyn::DialFirst { permits: LOOPBACK.map(permit).into(), names: vec![name] }
-    }
-
-    fn opaque_at_syn(&self, destination: SocketAddr, names: &Names, now: Instant) -> AtSyn {
-        let mut allowed = Vec::new();
-        let mut permits = Vec::new();
-        let mut denied = None;
-        for name in names.names_of(destination.ip(), now) {
-            let verdict = match self.at_host(name, destination.port()) {
-                Verdict::Allow(name) => match self.at_addr(&name, destination.ip()) {
-                    Verdict::Allow(permit) => Ok((name, permit)),
-                    Verdict::Deny(denial) => Err(denial),
-                },
-                Verdict::Deny(denial) => Err(denial),
-            };
-            match verdict {
-                Ok((name, permit)) => {
-                    allowed.push(name);
-                    // One address, one dial: the first name's permit stands for all.
-                    if permits.is_empty() {
-                        permits.push(permit);
-                    }
-                }
-                Err(denial) => denied = denied.or(Some(denial)),
-            }
-            if allowed.len() == NAMES_OF_A_FLOW {
-                break;
-            }
-        }
-        if permits.is_empty() {
-            AtSyn::Refuse(denied.unwrap_or_else(|| unbound(destination)))
-        } else {
-            AtSyn::DialFirst { permits, names: allowed }
-        }
-    }
-
     /// Judges the name and port of a request.
     pub fn at_name(&self, origin: &Origin) -> Verdict<NamePermit> {
         self.at_host(&origin.host, origin.port)
     }
 
-    /// Judges a name and port where there is no scheme: TLS that is passed through, opaque flows.
+    /// Judges a name and port where there is no scheme: TLS that is passed through, opaque flows. Its address and what
+    /// it carries are judged later.
     pub fn at_host(&self, host: &HostName, port: u16) -> Verdict<NamePermit> {
         match self.opened(host, Service::Tcp(port)) {
             Ok(rule) => Verdict::Allow(NamePermit::new(host.clone(), port, Arc::clone(rule))),
@@ -172,20 +125,21 @@ impl Policy {
         }
     }
 
-    /// The rule that opens a service of a host; where none does, the denial tells of the rule that comes nearest.
-    fn opened(&self, host: &HostName, service: Service) -> Result<&Arc<AllowRule>, Denial> {
-        self.rules.iter().find(|rule| rule.reaches(host, service)).ok_or_else(|| {
-            let same = |rule: &&Arc<AllowRule>| rule.protocol() == service.protocol();
-            let mut named = self.rules.iter().filter(|rule| rule.names(host));
-            let nearest = named.clone().find(same).or_else(|| named.next());
-            Denial::by_name(host, service, nearest.map(Arc::as_ref))
-        })
+    /// The rule that opens a service of a host, whatever its address.
+    fn opened(&self, host: &HostName, service: Service) -> Result<&Arc<Rule>, Denial> {
+        let asked = Asked {
+            service: Some(service),
+            called: Called::Name(host),
+            place: if host.is_host_alias() { Place::Loopback } else { Place::Unknown },
+            carried: if service.protocol() == Protocol::Tcp { Carried::Unknown } else { Carried::Opaque },
+        };
+        self.judge(asked).map_err(|blocked| self.denial(host, service, blocked))
     }
 
     /// Judges one address that an allowed name has.
     ///
-    /// An operator's `--connect-to` is the only address then; the host alias has loopback and nothing else; all
-    /// other names have ordinary public addresses.
+    /// An operator's `--connect-to` is the only address then; the host alias has loopback and nothing else; an
+    /// address of special use needs a rule that is about it.
     pub fn at_addr(&self, name: &NamePermit, addr: IpAddr) -> Verdict<Permit> {
         match self.addressed(name.host(), Service::Tcp(name.port()), addr) {
             Ok(addr) => Verdict::Allow(Permit::new(addr, Some(name.host().clone()))),
@@ -206,44 +160,124 @@ impl Policy {
                 Err(Denial::not_loopback(addr, service))
             };
         }
-        match address::special_use(addr) {
-            None => Ok(SocketAddr::new(addr, port)),
-            Some(special) => Err(Denial::by_special_use(host, service, addr, special)),
+        let asked = Asked {
+            service: Some(service),
+            called: Called::Name(host),
+            place: Place::Address(addr),
+            carried: Carried::Unknown,
+        };
+        match self.judge_place(asked) {
+            Ok(_) => Ok(SocketAddr::new(addr, port)),
+            Err(blocked) => Err(self.denial(host, service, blocked)),
+        }
+    }
+
+    /// Judges a request to a host that is allowed, at the address it goes to; `target` is its path and query.
+    pub fn at_request(
+        &self,
+        origin: &Origin,
+        addr: Option<IpAddr>,
+        (method, target): (&str, &str),
+    ) -> Verdict<Arc<Rule>> {
+        let service = Service::Tcp(origin.port);
+        let place = match addr {
+            _ if origin.host.is_host_alias() => Place::Loopback,
+            Some(addr) if self.connect_to(&origin.host, origin.port).is_none() => Place::Address(addr),
+            Some(_) | None => Place::Unknown,
+        };
+        let path = Path::new(target);
+        let carried = Carried::Request { method, path: &path };
+        let asked = Asked { service: Some(service), called: Called::Name(&origin.host), place, carried };
+        match self.judge(asked) {
+            Ok(rule) => Verdict::Allow(Arc::clone(rule)),
+            Err(Blocked::By(rule)) => Verdict::Deny(Denial::by_rule(&format!("{method} {origin}"), rule)),
+            Err(blocked @ (Blocked::Unmentioned(_) | Blocked::Special(..))) => {
+                Verdict::Deny(match self.requested(&origin.host, service) {
+                    Some(rule) => Denial::by_requests(origin, (method, &path), rule),
+                    None => self.denial(&origin.host, service, blocked),
+                })
+            }
+        }
+    }
+
+    /// The rule that says which requests of a service are allowed.
+    fn requested<'a>(&'a self, host: &HostName, service: Service) -> Option<&'a Rule> {
+        let is_it = |rule: &&Arc<Rule>| {
+            rule.action() == Action::Allow && rule.requests().is_some() && rule.services().contains(service)
+        };
+        self.rules.naming(host).find(is_it).map(Arc::as_ref)
+    }
+
+    /// Whether a method and path matter at `host`: some rule is about requests there.
+    #[must_use]
+    pub fn reads_requests_of(&self, host: &HostName) -> bool {
+        self.layers().any(|layer| layer.reads_requests_of(host))
+    }
+
+    /// What `host` is told of what stands in its way.
+    fn denial(&self, host: &HostName, service: Service, blocked: Blocked<'_>) -> Denial {
+        match blocked {
+            Blocked::By(rule) => Denial::by_rule(&format!("{host}{service}"), rule),
+            Blocked::Special(addr, special) => Denial::by_special_use(host, service, addr, special),
+            Blocked::Unmentioned(Layer::Floor) => Denial::by_floor(host, service),
+            Blocked::Unmentioned(Layer::Own) => {
+                // The rule that comes nearest is told of.
+                let allows = |rule: &&Arc<Rule>| rule.action() == Action::Allow;
+                let same = |rule: &&Arc<Rule>| rule.services().protocols().contains(&service.protocol());
+                let mut named = self.rules.naming(host).filter(allows);
+                let nearest = named.clone().find(same).or_else(|| named.next());
+                Denial::by_name(host, service, nearest.map(Arc::as_ref))
+            }
         }
     }
 
     /// Judges an address in a DNS answer about an allowed name: may the guest be told?
     pub fn at_answer(&self, host: &HostName, addr: IpAddr) -> Verdict<()> {
-        match address::special_use(addr) {
-            None => Verdict::Allow(()),
-            Some(special) => {
-                // A question has no port; the hint is for the one that is nearly always meant.
-                let named = self.rules.iter().find(|rule| rule.names(host));
-                let service = named.map_or(Service::Tcp(443), |rule| match (rule.protocol(), rule.ports()) {
-                    (Protocol::Udp, Ports::One(port)) => Service::Udp(port),
-                    (Protocol::Tcp, Ports::One(port)) => Service::Tcp(port),
-                    (Protocol::Icmp, _) => Service::Icmp,
-                    (Protocol::Tcp | Protocol::Udp, Ports::Web | Ports::None) => Service::Tcp(443),
-                });
-                Verdict::Deny(Denial::by_special_use(host, service, addr, special))
+        let Some(special) = address::special_use(addr).filter(|_| !self.opens_address(addr)) else {
+            return Verdict::Allow(());
+        };
+        // A question has no port; the hint is for the one that is nearly always meant.
+        let named = self.rules.naming(host).find(|rule| rule.action() == Action::Allow);
+        let service = named.and_then(|rule| {
+            let port = rule.services().ports().only();
+            match (rule.services().protocols(), port) {
+                ([Protocol::Udp], Some(port)) => Some(Service::Udp(port)),
+                ([Protocol::Icmp], _) => Some(Service::Icmp),
+                (_, port) => port.map(Service::Tcp),
             }
-        }
+        });
+        Verdict::Deny(Denial::by_special_use(host, service.unwrap_or(Service::Tcp(443)), addr, special))
     }
 
     /// Judges the name of a DNS question; one that no rule could allow never leaves the host.
     #[must_use]
     pub fn at_question(&self, host: &HostName) -> AtQuestion {
         if host.is_host_alias() {
-            AtQuestion::Gateway
-        } else if is_localhost(host) {
-            AtQuestion::Loopback
-        } else if !self.rules.iter().any(|rule| rule.names(host)) {
-            AtQuestion::Deny(Denial::by_question(host))
-        } else if self.connect_to.contains_key(host) {
-            AtQuestion::Map
-        } else {
-            AtQuestion::Forward
+            return AtQuestion::Gateway;
         }
+        if is_localhost(host) {
+            return AtQuestion::Loopback;
+        }
+        let asked = Asked {
+            service: None,
+            called: Called::Name(host),
+            place: Place::Unknown,
+            carried: Carried::Unknown,
+        };
+        match self.judge(asked) {
+            Ok(_) if self.connect_to.contains_key(host) => AtQuestion::Map,
+            Ok(_) => AtQuestion::Forward,
+            Err(Blocked::By(rule)) => AtQuestion::Forbid(Denial::by_rule(host.as_str(), rule)),
+            Err(Blocked::Unmentioned(_) | Blocked::Special(..)) => {
+                AtQuestion::Deny(Denial::by_question(host))
+            }
+        }
+    }
+
+    /// Whether a rule of the sandbox's own is about `host` by name and allows it something.
+    #[must_use]
+    pub fn is_named(&self, host: &HostName) -> bool {
+        self.rules.naming(host).any(|rule| rule.action() == Action::Allow)
     }
 
     /// The operator's address for `host` at `port`, where there is one.
@@ -263,10 +297,11 @@ impl Policy {
     pub fn is_passed_through(&self, host: &HostName) -> bool {
         self.passthrough.iter().any(|pattern| pattern.matches(host))
     }
-}
 
-fn unbound(destination: SocketAddr) -> Denial {
-    Denial::unbound(destination.ip(), Service::Tcp(destination.port()))
+    /// The rules of the sandbox's own, in order.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.rules().iter().map(Arc::as_ref)
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use tokio::net::TcpStream;
 
 use crate::name::HostName;
 
-use super::rule::{AllowRule, RuleSource};
+use super::rule::Rule;
+use super::source::RuleSource;
 
 /// Leave to connect to one address, once.
 #[derive(Debug)]
@@ -48,8 +49,8 @@ impl Permit {
 #[must_use = "a permit that is not dialled is a decision thrown away"]
 pub struct DatagramPermit<A> {
     addr: A,
-    host: HostName,
-    rule: Arc<AllowRule>,
+    host: Option<HostName>,
+    rule: Arc<Rule>,
 }
 
 /// Leave to exchange UDP datagrams with one address and port.
@@ -59,7 +60,7 @@ pub type EchoPermit = DatagramPermit<IpAddr>;
 
 impl<A: Copy> DatagramPermit<A> {
     /// Made by a verdict and by nothing else.
-    pub(super) fn new(addr: A, host: HostName, rule: Arc<AllowRule>) -> Self {
+    pub(super) fn new(addr: A, host: Option<HostName>, rule: Arc<Rule>) -> Self {
         Self { addr, host, rule }
     }
 
@@ -69,10 +70,10 @@ impl<A: Copy> DatagramPermit<A> {
         self.addr
     }
 
-    /// The name it was judged for.
+    /// The name it was judged for; none for one allowed by its address alone.
     #[must_use]
-    pub fn host(&self) -> &HostName {
-        &self.host
+    pub fn host(&self) -> Option<&HostName> {
+        self.host.as_ref()
     }
 
     /// Where the rule was written.

@@ -1,356 +1,319 @@
-//! Rules as people write them: which hosts at which ports, and which name is dialled at another address.
+//! One rule: what it is about, and whether that is allowed or denied.
 //!
-//! It reads and matches; it judges nothing. Invariant: a rule means at least one host and one port that a
-//! guest can really be given, and it remembers where it was written.
+//! It matches what is known of a flow or a request so far; the order of rules is [`super::table`]'s. Invariant: a rule
+//! means at least one flow that a guest can really have, and it remembers where it was written.
 
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+mod builder;
+mod grammar;
 
-use crate::name::{HOST_ALIAS, HostName, HostPattern, NameError, parse_port};
+pub use builder::Builder;
 
-use super::service::{Protocol, Reserved, Service};
+use std::net::IpAddr;
 
-/// Ports of a rule.
+use super::destination::{Destination, Group, is_alias};
+use super::path::Path;
+use super::ports::Services;
+use super::requests::{Readings, Requests};
+use super::service::Service;
+use super::source::RuleSource;
+use crate::name::{HostName, HostPattern};
+
+/// What a rule does with what it is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Ports {
-    /// 80 and 443, meant where a rule names no port.
-    Web,
-    /// This one.
-    One(u16),
-    /// None, of a protocol that has no ports: ICMP.
-    None,
+pub enum Action {
+    /// Lets it be.
+    Allow,
+    /// Refuses it.
+    Deny,
 }
 
-impl Ports {
-    /// Whether `port` is among them.
-    #[must_use]
-    pub fn contains(self, port: u16) -> bool {
-        match self {
-            Self::Web => is_web(port),
-            Self::One(own) => own == port,
-            Self::None => false,
-        }
-    }
+/// Which way a rule looks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Direction {
+    /// What the guest starts.
+    Egress,
+    /// What comes in by a published port.
+    Ingress,
+    /// Both.
+    Any,
 }
 
-impl fmt::Display for Ports {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Web => f.write_str("80 and 443"),
-            Self::One(port) => write!(f, "{port}"),
-            Self::None => f.write_str("none"),
-        }
-    }
-}
-
-/// Whether flows to `port` always carry their name, in TLS or HTTP.
-pub(super) fn is_web(port: u16) -> bool {
-    matches!(port, 80 | 443)
-}
-
-/// Where a rule was written; its text is what denials, audit and `check` show.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum RuleSource {
-    /// `--allow TEXT`.
-    Flag(String),
-    /// `[net] allow[index]` of the file.
-    File {
-        /// Place in the list, from 0.
-        index: usize,
-        /// What stands there.
-        text: String,
-    },
-    /// A host of this secret.
-    Secret {
-        /// The secret's name.
-        name: String,
-    },
-}
-
-impl fmt::Display for RuleSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag(text) => write!(f, "--allow {text}"),
-            Self::File { index, text } => write!(f, "[net] allow[{index}] \"{text}\""),
-            Self::Secret { name } => write!(f, "secret {name}"),
-        }
-    }
-}
-
-/// Leave to reach a host, or all hosts below one, by one protocol at some ports.
+/// One rule.
 #[derive(Clone, Debug)]
-pub struct AllowRule {
-    pattern: HostPattern,
-    protocol: Protocol,
-    ports: Ports,
+pub struct Rule {
+    action: Action,
+    direction: Direction,
+    destination: Destination,
+    services: Services,
+    requests: Option<Requests>,
     source: RuleSource,
 }
 
-impl AllowRule {
-    /// Reads `HOST`, `HOST:PORT`, `HOST:PORT/udp`, `HOST/icmp` or the same with `*.SUFFIX` for the host.
-    pub fn parse(text: &str, source: RuleSource) -> Result<Self, RuleError> {
-        let (text, protocol) = split_protocol(text)?;
-        let Target { pattern, port } = Target::parse(text)?;
-        let is_alias = is_alias(&pattern);
-        let ports = match (protocol, port) {
-            (Protocol::Tcp, None) if is_alias => return Err(RuleError::AliasPort),
-            (Protocol::Tcp, None) => Ports::Web,
-            (Protocol::Tcp, Some(port)) => Ports::One(port),
-            (Protocol::Udp, None) => return Err(RuleError::UdpPort),
-            (Protocol::Udp, Some(port)) => match Reserved::of_port(port) {
-                Some(reserved) => return Err(RuleError::UdpReserved(reserved)),
-                None => Ports::One(port),
-            },
-            (Protocol::Icmp, Some(_)) => return Err(RuleError::IcmpPort),
-            (Protocol::Icmp, None) if is_alias => return Err(RuleError::AliasEcho),
-            (Protocol::Icmp, None) => Ports::None,
-        };
-        Ok(Self { pattern, protocol, ports, source })
+/// Where a flow would lead, as far as that is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// Its name is not resolved yet, or not asked for.
+    Unknown,
+    /// This machine's loopback, by the host alias.
+    Loopback,
+    /// This address.
+    Address(IpAddr),
+}
+
+/// What a flow is called, as far as that is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Called<'a> {
+    /// It may carry a name yet.
+    Unknown,
+    /// It has none.
+    Nothing,
+    /// This.
+    Name(&'a HostName),
+}
+
+/// What a flow carries, as far as that is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Carried<'a> {
+    /// It may be HTTP.
+    Unknown,
+    /// Nothing that will be read.
+    Opaque,
+    /// This request.
+    Request { method: &'a str, path: &'a Path<'a> },
+}
+
+/// What policy is asked about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    /// `None` for a name that is only looked up.
+    pub(super) service: Option<Service>,
+    pub(super) called: Called<'a>,
+    pub(super) place: Place,
+    pub(super) carried: Carried<'a>,
+}
+
+/// Whether a rule is about what was asked.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Match {
+    No,
+    /// It depends on what is not known yet.
+    Perhaps,
+    Yes,
+}
+
+impl From<bool> for Match {
+    fn from(yes: bool) -> Self {
+        if yes { Self::Yes } else { Self::No }
+    }
+}
+
+impl Rule {
+    /// A rule to be described further: about every service there is and every request.
+    pub fn builder(action: Action, destination: Destination) -> Builder {
+        Builder::new(action, destination)
+    }
+
+    /// Reads `HOST`, `HOST:PORTS`, `HOST:PORTS/udp`, `HOST/icmp` or the same with `*.SUFFIX`, an address, a subnet,
+    /// `@GROUP` or `any` for the host: leave to go there.
+    pub fn allowing(text: &str, source: RuleSource) -> Result<Self, super::RuleError> {
+        grammar::target(Action::Allow, text)?.build(source)
+    }
+
+    /// Reads a rule in one line: `ACTION [DIRECTION] [METHOD,METHOD] DESTINATION[:PORTS][/PROTOCOL] [PATH]...`.
+    ///
+    /// ```
+    /// use portcullis::policy::{Rule, RuleSource};
+    ///
+    /// let rule = Rule::parse("allow GET,HEAD api.github.com /repos/acme/**", RuleSource::Owner)?;
+    /// assert_eq!(rule.to_string(), "allow GET,HEAD api.github.com:80,443/tcp /repos/acme/**");
+    /// # Ok::<(), portcullis::policy::RuleError>(())
+    /// ```
+    pub fn parse(text: &str, source: RuleSource) -> Result<Self, super::RuleError> {
+        grammar::line(text)?.build(source)
     }
 
     /// The leave that comes with being a host of the secret `name`.
     #[must_use]
     pub fn for_secret(pattern: HostPattern, port: u16, name: &str) -> Self {
-        let source = RuleSource::Secret { name: name.to_owned() };
-        Self { pattern, protocol: Protocol::Tcp, ports: Ports::One(port), source }
-    }
-
-    /// Whether it is about `host`, by whatever protocol and at whatever port.
-    ///
-    /// The host alias is meant only by its full name: a suffix must not open this machine by accident.
-    #[must_use]
-    pub fn names(&self, host: &HostName) -> bool {
-        self.pattern.matches(host) && (!host.is_host_alias() || self.alias().is_some())
-    }
-
-    /// Whether it allows this service of `host`.
-    #[must_use]
-    pub fn reaches(&self, host: &HostName, service: Service) -> bool {
-        self.opens(service) && self.names(host)
-    }
-
-    /// Whether it allows this service of its hosts.
-    pub(super) fn opens(&self, service: Service) -> bool {
-        self.protocol == service.protocol() && service.port().is_none_or(|port| self.ports.contains(port))
-    }
-
-    /// The host alias, where the rule is about it.
-    pub(super) fn alias(&self) -> Option<&HostName> {
-        match &self.pattern {
-            HostPattern::Exact(name) if name.is_host_alias() => Some(name),
-            HostPattern::Exact(_) | HostPattern::Below(_) => None,
+        Self {
+            action: Action::Allow,
+            direction: Direction::Egress,
+            destination: Destination::Host(pattern),
+            services: Services::tcp(super::Ports::one(port)),
+            requests: None,
+            source: RuleSource::Secret { name: name.to_owned() },
         }
     }
 
-    /// Its hosts.
-    #[must_use]
-    pub fn pattern(&self) -> &HostPattern {
-        &self.pattern
+    /// Whether what is asked of an outward flow is meant.
+    pub(super) fn matches(&self, asked: Asked<'_>) -> Match {
+        if self.direction == Direction::Ingress {
+            return Match::No;
+        }
+        let service = match asked.service {
+            Some(service) => self.services.contains(service).into(),
+            None if self.services.is_all() => Match::Yes,
+            None => Match::Perhaps,
+        };
+        let place = if service == Match::No { Match::No } else { self.leads_to(asked.called, asked.place) };
+        let carried = if place == Match::No { Match::No } else { self.carries(asked.carried) };
+        service.min(place).min(carried)
     }
 
-    /// Its protocol.
-    #[must_use]
-    pub fn protocol(&self) -> Protocol {
-        self.protocol
+    fn leads_to(&self, called: Called<'_>, place: Place) -> Match {
+        let by_alias = match (called, place) {
+            (_, Place::Loopback) => true,
+            (Called::Name(name), Place::Unknown | Place::Address(_)) => name.is_host_alias(),
+            (Called::Unknown | Called::Nothing, Place::Unknown | Place::Address(_)) => false,
+        };
+        match (&self.destination, self.action) {
+            // This machine is opened by its own name alone, and shut by any.
+            (Destination::Any, Action::Allow) => (!by_alias).into(),
+            (Destination::Any, Action::Deny) => Match::Yes,
+            (Destination::Host(pattern), action) => match called {
+                Called::Unknown if by_alias => (is_alias(pattern)).into(),
+                Called::Unknown => Match::Perhaps,
+                Called::Nothing => Match::No,
+                Called::Name(name) => {
+                    let suffices = action == Action::Deny || !by_alias || is_alias(pattern);
+                    (suffices && pattern.matches(name)).into()
+                }
+            },
+            (Destination::Group(Group::Host), _) => by_alias.into(),
+            (Destination::Subnet(_) | Destination::Group(_), _) if by_alias => Match::No,
+            (Destination::Subnet(subnet), _) => match place {
+                Place::Unknown => Match::Perhaps,
+                Place::Loopback => Match::No,
+                Place::Address(addr) => subnet.contains(addr).into(),
+            },
+            (Destination::Group(group), _) => match place {
+                Place::Unknown => Match::Perhaps,
+                Place::Loopback => Match::No,
+                Place::Address(addr) => (Group::of(addr) == Some(*group)).into(),
+            },
+        }
     }
 
-    /// Its ports.
+    /// A request that servers may read differently is not what an allowing rule is about, and is what a denying one
+    /// is about; so is a flow that cannot be read.
+    fn carries(&self, carried: Carried<'_>) -> Match {
+        let Some(requests) = &self.requests else { return Match::Yes };
+        let denies = self.action == Action::Deny;
+        match carried {
+            Carried::Unknown => Match::Perhaps,
+            Carried::Opaque => denies.into(),
+            Carried::Request { method, path } => match requests.matches(method, path) {
+                Readings::None => Match::No,
+                Readings::Some => denies.into(),
+                Readings::All => Match::Yes,
+            },
+        }
+    }
+
+    /// Whether a connection from `peer` to `service` of the guest is meant.
+    pub(super) fn admits(&self, peer: IpAddr, service: Service) -> bool {
+        let by_address = match &self.destination {
+            Destination::Any => true,
+            Destination::Host(_) => false,
+            Destination::Subnet(subnet) => subnet.contains(peer),
+            Destination::Group(group) => Group::of(peer) == Some(*group),
+        };
+        self.direction != Direction::Egress && by_address && self.services.contains(service)
+    }
+
+    /// Whether this very address is what it is about, by `service`; a metadata service only by its address alone.
+    pub(super) fn is_about(&self, addr: IpAddr, service: Service) -> bool {
+        let by_address = match &self.destination {
+            Destination::Any | Destination::Host(_) => false,
+            Destination::Subnet(subnet) if Group::of(addr) == Some(Group::Metadata) => {
+                subnet.only() == Some(addr) || self.action == Action::Deny && subnet.contains(addr)
+            }
+            Destination::Subnet(subnet) => subnet.contains(addr),
+            Destination::Group(group) => Group::of(addr) == Some(*group),
+        };
+        self.direction != Direction::Ingress && by_address && self.services.contains(service)
+    }
+
+    /// Whether a name may be looked up because of it: it is about names, or about all that is public.
+    pub(super) fn opens_names(&self) -> bool {
+        self.action == Action::Allow
+            && match &self.destination {
+                Destination::Any | Destination::Host(_) | Destination::Group(Group::Public) => true,
+                Destination::Subnet(_) | Destination::Group(_) => false,
+            }
+    }
+
+    /// Whether it is about `host` by name, whatever the service.
     #[must_use]
-    pub fn ports(&self) -> Ports {
-        self.ports
+    pub fn names(&self, host: &HostName) -> bool {
+        match &self.destination {
+            Destination::Host(pattern) => {
+                pattern.matches(host) && (!host.is_host_alias() || is_alias(pattern))
+            }
+            Destination::Any | Destination::Subnet(_) | Destination::Group(_) => false,
+        }
+    }
+
+    /// Whether all that `other` is about is what this is about.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let requests = match (&self.requests, &other.requests) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(inner)) => own.covers(inner),
+        };
+        requests
+            && (self.direction == Direction::Any || self.direction == other.direction)
+            && self.destination.covers(&other.destination)
+            && !(self.destination == Destination::Any
+                && self.action == Action::Allow
+                && other.needs_its_own_rule())
+            && self.services.covers(&other.services)
+    }
+
+    /// Whether a rule about anything does not stand for it: this machine, and addresses of special use.
+    fn needs_its_own_rule(&self) -> bool {
+        match &self.destination {
+            Destination::Any => false,
+            Destination::Host(pattern) => is_alias(pattern),
+            Destination::Subnet(subnet) => Group::of(subnet.first()) != Some(Group::Public),
+            Destination::Group(group) => *group != Group::Public,
+        }
+    }
+
+    /// What it does.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        self.action
+    }
+
+    /// Which way it looks.
+    #[must_use]
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// Its protocols and ports.
+    #[must_use]
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Its requests; `None` where it is not about HTTP alone.
+    #[must_use]
+    pub fn requests(&self) -> Option<&Requests> {
+        self.requests.as_ref()
     }
 
     /// Where it was written.
     #[must_use]
     pub fn source(&self) -> &RuleSource {
         &self.source
-    }
-}
-
-/// A host pattern with an optional port, as rules and secrets write it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Target {
-    /// The hosts.
-    pub pattern: HostPattern,
-    /// The port, where one is written.
-    pub port: Option<u16>,
-}
-
-impl Target {
-    /// Reads `HOST[:PORT]`; says for each usual mistake what to write instead.
-    pub fn parse(text: &str) -> Result<Self, RuleError> {
-        if text.contains("://") {
-            return Err(RuleError::Url);
-        }
-        if is_address(text) {
-            return Err(RuleError::Address);
-        }
-        let (host, port) = match text.split_once(':') {
-            Some((host, digits)) => (host, Some(parse_port(digits).map_err(RuleError::Host)?)),
-            None => (text, None),
-        };
-        if host == "*" {
-            return Err(RuleError::AnyHost);
-        }
-        let pattern = HostPattern::parse(host).map_err(|error| match error {
-            NameError::Address => RuleError::Address,
-            NameError::Empty
-            | NameError::Idna
-            | NameError::TooLong
-            | NameError::Label
-            | NameError::Port
-            | NameError::Userinfo
-            | NameError::Wildcard => RuleError::Host(error),
-        })?;
-        let (HostPattern::Exact(name) | HostPattern::Below(name)) = &pattern;
-        if is_localhost(name) {
-            return Err(RuleError::Localhost);
-        }
-        if port == Some(DNS) {
-            return Err(RuleError::Dns);
-        }
-        Ok(Self { pattern, port })
-    }
-}
-
-/// All DNS of a guest ends in the sandbox.
-const DNS: u16 = 53;
-
-/// Takes the protocol off the end of a rule. A slash in a URL or behind an address is none of its.
-fn split_protocol(text: &str) -> Result<(&str, Protocol), RuleError> {
-    match text.rsplit_once('/') {
-        Some((rest, word)) if !text.contains("://") && !is_address(text) => {
-            Ok((rest, Protocol::parse(word).ok_or(RuleError::Protocol)?))
-        }
-        Some(_) | None => Ok((text, Protocol::Tcp)),
-    }
-}
-
-fn is_alias(pattern: &HostPattern) -> bool {
-    match pattern {
-        HostPattern::Exact(name) => name.is_host_alias(),
-        HostPattern::Below(_) => false,
-    }
-}
-
-/// Whether `name` means the machine that asks (RFC 6761 §6.3), which for a guest is the sandbox.
-pub(crate) fn is_localhost(name: &HostName) -> bool {
-    name.as_str() == "localhost" || name.as_str().ends_with(".localhost")
-}
-
-/// An address or a CIDR, with or without a port.
-fn is_address(text: &str) -> bool {
-    let (head, _) = text.split_once('/').unwrap_or((text, ""));
-    text.starts_with('[') || head.parse::<IpAddr>().is_ok() || head.parse::<SocketAddr>().is_ok()
-}
-
-/// Whether some name is meant by both.
-#[must_use]
-pub fn overlap(one: &HostPattern, other: &HostPattern) -> bool {
-    match (one, other) {
-        (HostPattern::Exact(one), HostPattern::Exact(other)) => one == other,
-        (HostPattern::Exact(name), HostPattern::Below(_)) => other.matches(name),
-        (HostPattern::Below(_), HostPattern::Exact(name)) => one.matches(name),
-        (HostPattern::Below(one), HostPattern::Below(other)) => {
-            one == other || one.is_below(other) || other.is_below(one)
-        }
-    }
-}
-
-/// An operator's word that a name and port are reached at this very address: curl's `--connect-to`.
-///
-/// It lifts the check of the address and nothing else: the name still needs a rule.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ConnectTo {
-    /// The name a guest uses.
-    pub host: HostName,
-    /// The port a guest uses.
-    pub port: u16,
-    /// What is dialled.
-    pub to: SocketAddr,
-}
-
-impl ConnectTo {
-    /// Reads `HOST:PORT:ADDR:PORT`, an IPv6 ADDR in brackets.
-    pub fn parse(text: &str) -> Result<Self, RuleError> {
-        let mut parts = text.splitn(3, ':');
-        let (Some(host), Some(port), Some(to)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(RuleError::ConnectTo);
-        };
-        let host = HostName::parse(host).map_err(RuleError::Host)?;
-        let port = parse_port(port).map_err(RuleError::Host)?;
-        if host.is_host_alias() {
-            return Err(RuleError::AliasRedirected);
-        }
-        if is_localhost(&host) {
-            return Err(RuleError::Localhost);
-        }
-        match to.parse::<SocketAddr>() {
-            Ok(to) if to.port() != 0 => Ok(Self { host, port, to }),
-            Ok(_) | Err(_) => Err(RuleError::ConnectTo),
-        }
-    }
-}
-
-impl fmt::Display for ConnectTo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "--connect-to {}:{}:{}", self.host, self.port, self.to)
-    }
-}
-
-/// Why a text is no rule, and what to write instead.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum RuleError {
-    /// The host or the port is none.
-    #[error("{0}; write HOST, HOST:PORT or *.SUFFIX")]
-    Host(NameError),
-    /// An address, or a text that some resolver reads as one.
-    #[error(
-        "is an address, and rules go by name; name the host, with --connect-to for its address if need be"
-    )]
-    Address,
-    /// `*` alone.
-    #[error("'*' would be any host; name the host, or all below one as *.SUFFIX")]
-    AnyHost,
-    /// `scheme://` before the host.
-    #[error("is a URL; write its host alone, as HOST or HOST:PORT")]
-    Url,
-    /// The host alias without a port.
-    #[error("needs a port: {HOST_ALIAS}:PORT")]
-    AliasPort,
-    /// The host alias in `--connect-to`.
-    #[error("{HOST_ALIAS} is always this machine's loopback; use another name")]
-    AliasRedirected,
-    /// `localhost`, which a guest's resolver keeps to itself.
-    #[error("localhost is the sandbox itself; this machine's loopback is {HOST_ALIAS}:PORT")]
-    Localhost,
-    /// Port 53.
-    #[error("port 53 is answered by the sandbox's own DNS; set [net] nameservers to choose who is asked")]
-    Dns,
-    /// Another word than a protocol behind a slash.
-    #[error("has a '/' that is followed by no protocol; write HOST, HOST:PORT, HOST:PORT/udp or HOST/icmp")]
-    Protocol,
-    /// UDP without a port.
-    #[error("UDP needs a port; write HOST:PORT/udp")]
-    UdpPort,
-    /// A UDP port that no rule opens.
-    #[error("that UDP port is refused to every guest: {0}; {advice}", advice = udp_advice(*.0))]
-    UdpReserved(Reserved),
-    /// ICMP with a port.
-    #[error("ICMP has no ports; write HOST/icmp")]
-    IcmpPort,
-    /// An echo of the host alias.
-    #[error("the gateway answers echo requests by itself; leave the rule out")]
-    AliasEcho,
-    /// Not `HOST:PORT:ADDR:PORT`.
-    #[error("write HOST:PORT:ADDR:PORT with an address, an IPv6 one in brackets")]
-    ConnectTo,
-}
-
-fn udp_advice(reserved: Reserved) -> &'static str {
-    match reserved {
-        Reserved::Dns | Reserved::OtherDns => "set [net] nameservers to choose who is asked",
-        Reserved::Quic => "write HOST alone, and clients use TCP",
     }
 }
 

@@ -17,8 +17,29 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Reads what stands behind the last slash of a rule.
-    pub(super) fn parse(word: &str) -> Option<Self> {
+    /// Its service at `port`, which means nothing for ICMP.
+    #[must_use]
+    pub fn at(self, port: u16) -> Service {
+        match self {
+            Self::Tcp => Service::Tcp(port),
+            Self::Udp => Service::Udp(port),
+            Self::Icmp => Service::Icmp,
+        }
+    }
+
+    /// Its word in rules.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Icmp => "icmp",
+        }
+    }
+
+    /// Reads its word in rules.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
         match word {
             "tcp" => Some(Self::Tcp),
             "udp" => Some(Self::Udp),

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use std::time::Instant;
+
 use super::*;
+use crate::dns::Names;
 use crate::dns::{Family, Gateways, MappedPrefix};
 use crate::limits::Limits;
 use crate::name::{HOST_ALIAS, Scheme};
@@ -16,7 +19,7 @@ pub(super) fn name(text: &str) -> HostName {
 pub(super) fn policy(allow: &[&str], connect_to: &[&str]) -> Policy {
     let mut builder = Policy::builder();
     for text in allow {
-        builder = builder.allow(AllowRule::parse(text, RuleSource::Flag((*text).to_owned())).unwrap());
+        builder = builder.rule(Rule::allowing(text, RuleSource::Flag((*text).to_owned())).unwrap());
     }
     for text in connect_to {
         builder = builder.connect_to(ConnectTo::parse(text).unwrap());
@@ -54,11 +57,11 @@ fn refused(at_syn: AtSyn) -> Denial {
 
 fn dialled(at_syn: AtSyn) -> (Vec<SocketAddr>, Vec<String>) {
     match at_syn {
-        AtSyn::DialFirst { permits, names } => (
+        AtSyn::DialFirst { permits, opened: Opened::Names(names) } => (
             permits.iter().map(Permit::addr).collect(),
             names.iter().map(|name| format!("{} by {}", name.host(), name.rule())).collect(),
         ),
-        AtSyn::Sniff | AtSyn::Refuse(_) => panic!("not dialled: {at_syn:?}"),
+        AtSyn::Sniff | AtSyn::DialFirst { .. } | AtSyn::Refuse(_) => panic!("not dialled: {at_syn:?}"),
     }
 }
 
@@ -123,12 +126,16 @@ fn nothing_is_allowed_without_a_rule() {
 
 #[test]
 fn a_permit_names_the_rule_that_gave_it() {
-    let rule = AllowRule::for_secret(HostPattern::parse("api.example").unwrap(), 443, "TOKEN");
-    let file = RuleSource::File { index: 2, text: "*.example".to_owned() };
-    let policy = Policy::builder().allow(rule).allow(AllowRule::parse("*.example", file).unwrap()).build();
+    let rule = Rule::for_secret(HostPattern::parse("api.example").unwrap(), 443, "TOKEN");
+    let file = RuleSource::File {
+        spot: Spot { file: "p.toml".into(), line: 3, column: 1 },
+        index: 2,
+        text: "*.example".to_owned(),
+    };
+    let policy = Policy::builder().rule(rule).rule(Rule::allowing("*.example", file).unwrap()).build();
     let rule_of = |host, port| policy.at_name(&origin(host, port)).into_result().unwrap().rule().to_string();
     assert_eq!(rule_of("api.example", 443), "secret TOKEN");
-    assert_eq!(rule_of("api.example", 80), "[net] allow[2] \"*.example\"");
+    assert_eq!(rule_of("api.example", 80), "p.toml:3: [net] allow[2] \"*.example\"");
 }
 
 #[test]

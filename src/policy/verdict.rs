@@ -6,12 +6,15 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::name::{HOST_ALIAS, Host, HostName};
+use crate::name::{HOST_ALIAS, Host, HostName, Origin};
 
 use super::address::SpecialUse;
+use super::path::Path;
 use super::permit::{DatagramPermit, Permit};
-use super::rule::{AllowRule, RuleSource, is_localhost, is_web};
+use super::rule::Rule;
 use super::service::{Protocol, Reserved, Service};
+use super::source::RuleSource;
+use super::target::{is_localhost, is_web};
 
 /// Allowed, with the proof; or denied, with the reason.
 #[derive(Debug)]
@@ -39,11 +42,11 @@ impl<T> Verdict<T> {
 pub struct NamePermit {
     host: HostName,
     port: u16,
-    rule: Arc<AllowRule>,
+    rule: Arc<Rule>,
 }
 
 impl NamePermit {
-    pub(super) fn new(host: HostName, port: u16, rule: Arc<AllowRule>) -> Self {
+    pub(super) fn new(host: HostName, port: u16, rule: Arc<Rule>) -> Self {
         Self { host, port, rule }
     }
 
@@ -76,11 +79,20 @@ pub enum AtSyn {
     DialFirst {
         /// The destinations, each judged.
         permits: Vec<Permit>,
-        /// The names by which the destination is allowed; never empty.
-        names: Vec<NamePermit>,
+        /// What opened it.
+        opened: Opened,
     },
     /// Answer with RST.
     Refuse(Denial),
+}
+
+/// What opened a flow before anything was known of what it carries.
+#[derive(Debug)]
+pub enum Opened {
+    /// Names that DNS bound to its address; never none.
+    Names(Vec<NamePermit>),
+    /// A rule about its address.
+    Address(Arc<Rule>),
 }
 
 /// What to do with the first datagram of an association; `A` is the kind of address it goes to.
@@ -106,6 +118,8 @@ pub enum AtQuestion {
     Forward,
     /// An address of the mapped range, where the denial can be explained.
     Deny(Denial),
+    /// No such name: a rule denies it.
+    Forbid(Denial),
 }
 
 /// Why something was refused, for people.
@@ -166,6 +180,15 @@ pub enum Reason {
     Uninspectable,
     /// It comes from an address that a published port is not open to.
     Peer,
+    /// A rule says so.
+    Rule,
+    /// The platform allows no more, whatever the sandbox's own rules say.
+    Floor,
+    /// Other requests to the host are allowed, and not this one.
+    Requests {
+        /// Whether servers may read its path in more than one way, each of which has to be allowed.
+        is_ambiguous: bool,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -186,6 +209,14 @@ impl fmt::Display for Reason {
             Self::Address => f.write_str("it is an address, and rules are by name"),
             Self::Uninspectable => f.write_str("it is not HTTP, so it cannot be inspected"),
             Self::Peer => f.write_str("the port is not open to that address"),
+            Self::Rule => f.write_str("a rule denies it"),
+            Self::Floor => f.write_str("the platform does not allow it"),
+            Self::Requests { is_ambiguous: false } => {
+                f.write_str("the host is allowed only for other methods or paths")
+            }
+            Self::Requests { is_ambiguous: true } => {
+                f.write_str("its path can be read in more than one way, and not all of them are allowed")
+            }
         }
     }
 }
@@ -194,14 +225,50 @@ impl fmt::Display for Reason {
 const DEFAULT: &str = "default";
 
 impl Denial {
+    /// A rule that denies.
+    pub(super) fn by_rule(target: &str, rule: &Rule) -> Self {
+        Self {
+            reason: Reason::Rule,
+            target: target.to_owned(),
+            rule: rule.source().to_string(),
+            hint: "change that rule, or put one that allows it before".to_owned(),
+        }
+    }
+
+    /// The platform's rules allow nothing of the kind.
+    pub(super) fn by_floor(host: &HostName, service: Service) -> Self {
+        Self {
+            reason: Reason::Floor,
+            target: format!("{host}{service}"),
+            rule: "floor".to_owned(),
+            hint: "ask whoever runs this machine".to_owned(),
+        }
+    }
+
+    /// `rule` allows other requests to that host.
+    pub(super) fn by_requests(origin: &Origin, (method, path): (&str, &Path<'_>), rule: &Rule) -> Self {
+        let Origin { host, port, .. } = origin;
+        let at = if is_web(*port) { String::new() } else { format!(":{port}") };
+        let literal = path.readings().next().unwrap_or("/");
+        Self {
+            reason: Reason::Requests { is_ambiguous: path.is_ambiguous() },
+            target: format!("{method} {origin}"),
+            rule: rule.source().to_string(),
+            hint: format!("--rule 'allow {method} {host}{at} {literal}'"),
+        }
+    }
+
     /// No rule names `host`, or `named` does, at other ports.
-    pub(super) fn by_name(host: &HostName, service: Service, named: Option<&AllowRule>) -> Self {
+    pub(super) fn by_name(host: &HostName, service: Service, named: Option<&Rule>) -> Self {
         let reason = match named {
             _ if host.is_host_alias() => Reason::HostLoopback,
-            Some(rule) if rule.protocol() == service.protocol() => {
-                Reason::OtherPorts(rule.ports().to_string())
-            }
-            Some(rule) => Reason::OtherProtocol(rule.protocol()),
+            Some(rule) => match rule.services().protocols() {
+                protocols if protocols.contains(&service.protocol()) => {
+                    Reason::OtherPorts(rule.services().ports().to_string())
+                }
+                [other, ..] => Reason::OtherProtocol(*other),
+                [] => Reason::NoRule,
+            },
             None => Reason::NoRule,
         };
         let rule = named.map_or_else(|| DEFAULT.to_owned(), |rule| rule.source().to_string());

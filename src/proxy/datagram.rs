@@ -44,7 +44,7 @@ struct Allowed {
     /// Where to, the first first; never empty.
     permits: Vec<Permitted>,
     kind: FlowKind,
-    host: HostName,
+    host: Option<HostName>,
     rule: String,
 }
 
@@ -84,7 +84,7 @@ fn allowed<A: Copy>(
 ) -> Result<Allowed, Denial> {
     match verdict {
         AtDatagram::Dial(first, others) => {
-            let (host, rule) = (first.host().clone(), first.rule().to_string());
+            let (host, rule) = (first.host().cloned(), first.rule().to_string());
             let permits = iter::once(first).chain(others).map(permitted).collect();
             Ok(Allowed { permits, kind, host, rule })
         }
@@ -95,7 +95,7 @@ fn allowed<A: Copy>(
 /// Relays until nothing passes any more.
 async fn serve(flow: Flow, new: NewAssociation, allowed: Allowed) {
     let Allowed { permits, kind, host, rule } = allowed;
-    let _leaning = Leaning::on(&flow.context, flow.destination.ip(), host.clone());
+    let _leaning = host.clone().map(|host| Leaning::on(&flow.context, flow.destination.ip(), host));
     let mut permits = permits.into_iter();
     let Some(first) = permits.next() else { return };
     let upstream = first.addr();
@@ -104,7 +104,7 @@ async fn serve(flow: Flow, new: NewAssociation, allowed: Allowed) {
         Err(error) => return new.refuse(unopened(&flow, kind, &error)),
     };
     let context = Rc::clone(&flow.context);
-    let served = Served { kind, host: Some(host), upstream: Some(upstream), rule: Some(rule) };
+    let served = Served { kind, host, upstream: Some(upstream), rule: Some(rule) };
     let _recorded = Recorded { flow, served: Some(served) };
     Relay::new(context, new.accept(), socket, permits.collect()).await;
 }

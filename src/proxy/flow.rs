@@ -11,7 +11,7 @@ use ::http::StatusCode;
 use tokio::time::Instant;
 
 use super::dial::dial_any;
-use super::{Context, opaque, plain, tls};
+use super::{Context, address, opaque, plain, tls};
 use crate::audit::{Event, FlowKind, clip};
 use crate::dns::{Meaning, ResolveFailure};
 use crate::http::{self, Mirror, Refusal, Subject};
@@ -75,7 +75,7 @@ impl Flow {
         };
         match at_syn {
             AtSyn::Sniff => self.sniff(incoming).await,
-            AtSyn::DialFirst { permits, names } => opaque::serve(self, incoming, permits, names).await,
+            AtSyn::DialFirst { permits, opened } => opaque::serve(self, incoming, permits, opened).await,
             AtSyn::Refuse(denial) => {
                 self.deny(&denial);
                 incoming.refuse();
@@ -97,9 +97,15 @@ impl Flow {
                 Box::pin(plain::serve(self, stream, sniffed)).await
             }
             Protocol::Unknown | Protocol::Silent => {
-                self.deny(&Denial::uninspectable(self.destination.to_string()));
-                stream.abort();
-                None
+                let denial = Denial::uninspectable(self.destination.to_string());
+                match address::judge(self, None, denial) {
+                    Ok(by) => address::relay(self, by, (sniffed.bytes, stream)).await,
+                    Err(denial) => {
+                        self.deny(&denial);
+                        stream.abort();
+                        None
+                    }
+                }
             }
             Protocol::Eof => None,
         }
@@ -151,8 +157,9 @@ impl Flow {
         }
     }
 
-    /// The context of an HTTP connection on this flow, which leads to `origin` or was refused for it.
-    pub(super) fn mirror(&self, origin: Origin, verdict: Told) -> Mirror {
+    /// The context of an HTTP connection on this flow, which leads to `origin` at `addr` or was refused for it.
+    pub(super) fn mirror(&self, origin: Origin, addr: Option<SocketAddr>, verdict: Told) -> Mirror {
+        let (policy, judged) = (Arc::clone(&self.context.policy), origin.clone());
         let (audit, recording) = (Rc::clone(&self.context.audit), Rc::clone(&self.context.audit));
         let (flow, told) = (self.id, origin.to_string());
         let context = Rc::clone(&self.context);
@@ -174,6 +181,15 @@ impl Flow {
                 }
             }),
             can_record: Rc::new(move || recording.can_record()),
+            judge: Rc::new(move |method, target| {
+                let addr = addr.map(|addr| addr.ip());
+                policy
+                    .current()
+                    .at_request(&judged, addr, (method.as_str(), target))
+                    .into_result()
+                    .map(drop)
+                    .map_err(|denial| Refusal::denied(denial.to_string()))
+            }),
         }
     }
 

@@ -4,6 +4,7 @@
 //! upstream is dialled and verified, and only then is the guest answered. Each step is a plain async function
 //! in a file of its own. UDP and echo requests have a shorter way: judged by address, then relayed. Invariant: every path that ends a flow without serving it records a denial or a failure.
 
+mod address;
 mod datagram;
 mod dial;
 mod dns;

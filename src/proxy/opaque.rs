@@ -5,8 +5,10 @@
 //! it can no longer be intercepted.
 
 use std::io;
+use std::net::IpAddr;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -16,8 +18,9 @@ use super::leaning::Leaning;
 use super::splice::splice;
 use super::{plain, tls};
 use crate::audit::FlowKind;
+use crate::name::HostName;
 use crate::net::{self, Incoming};
-use crate::policy::{Denial, Dialled, NamePermit, Permit};
+use crate::policy::{Denial, Dialled, Opened, Permit, Verdict};
 use crate::sniff::{Protocol, Rewind, Sniffer};
 
 /// Dials what was permitted, then accepts and serves.
@@ -27,11 +30,14 @@ pub(super) async fn serve(
     flow: &Flow,
     incoming: Incoming,
     permits: Vec<Permit>,
-    names: Vec<NamePermit>,
+    opened: Opened,
 ) -> Option<Served> {
     let context = &flow.context;
-    let first = names.first()?;
-    let _leaning = Leaning::on(context, flow.destination.ip(), first.host().clone());
+    let host = match &opened {
+        Opened::Names(names) => names.first().map(|name| name.host().clone()),
+        Opened::Address(_) => None,
+    };
+    let _leaning = host.clone().map(|host| Leaning::on(context, flow.destination.ip(), host));
     let dialled = tokio::select! {
         dialled = dial_any(&context.dial, permits, context.limits.dial) => dialled,
         () = incoming.cancelled() => return None,
@@ -44,19 +50,9 @@ pub(super) async fn serve(
             return None;
         }
     };
-    let served = Served {
-        kind: FlowKind::Opaque,
-        host: Some(first.host().clone()),
-        upstream: Some(dialled.permit().addr()),
-        rule: Some(first.rule().to_string()),
-    };
     let stream = incoming.accept();
     flow.watch(&stream);
-    if first.host().is_host_alias() {
-        relay(flow, stream, dialled.stream).await;
-        return Some(served);
-    }
-    inspect_and_relay(flow, stream, dialled, served).await
+    inspect_and_relay(flow, stream, dialled, opened).await
 }
 
 /// Looks for TLS and HTTP in the guest's first bytes, while the server may greet.
@@ -64,9 +60,16 @@ async fn inspect_and_relay(
     flow: &Flow,
     mut stream: net::TcpStream,
     dialled: Dialled,
-    served: Served,
+    opened: Opened,
 ) -> Option<Served> {
     let limits = &flow.context.limits;
+    let is_this_machine = match &opened {
+        Opened::Names(names) => names.iter().any(|name| name.host().is_host_alias()),
+        Opened::Address(_) => false,
+    };
+    if is_this_machine {
+        return relay(flow, (Bytes::new(), stream), dialled, opened).await;
+    }
     let mut sniffer = Sniffer::new(limits);
     let mut greeting = Greeting::None;
     let protocol = loop {
@@ -94,12 +97,50 @@ async fn inspect_and_relay(
             None
         }
         (Protocol::Unknown | Protocol::Silent | Protocol::Eof, _) => {
-            let Dialled { stream: mut upstream, .. } = dialled;
-            upstream.write_all(&sniffed.bytes).await.ok()?;
-            relay(flow, stream, upstream).await;
-            Some(served)
+            relay(flow, (sniffed.bytes, stream), dialled, opened).await
         }
     }
+}
+
+/// Relays what nobody reads, where a rule lets it be relayed so.
+async fn relay(
+    flow: &Flow,
+    (bytes, stream): (Bytes, net::TcpStream),
+    dialled: Dialled,
+    opened: Opened,
+) -> Option<Served> {
+    let addr = dialled.permit().addr();
+    let (host, rule) = match unread(flow, &opened, addr.ip()) {
+        Ok(leave) => leave,
+        Err(denial) => {
+            flow.deny(&denial);
+            stream.abort();
+            return None;
+        }
+    };
+    let mut upstream = dialled.stream;
+    upstream.write_all(&bytes).await.ok()?;
+    if let Err(error) = splice(stream, upstream, flow.context.limits.bytes_per_turn).await {
+        tracing::debug!(flow = flow.id, %error, "relay ended");
+    }
+    Some(Served { kind: FlowKind::Opaque, host, upstream: Some(addr), rule: Some(rule) })
+}
+
+/// The name and the rule by which a flow may be relayed unread. A rule about its address was judged so already.
+fn unread(flow: &Flow, opened: &Opened, addr: IpAddr) -> Result<(Option<HostName>, String), Denial> {
+    let names = match opened {
+        Opened::Address(rule) => return Ok((None, rule.source().to_string())),
+        Opened::Names(names) => names,
+    };
+    let policy = flow.context.policy.current();
+    let mut denied = None;
+    for name in names {
+        match policy.at_unread(name, addr) {
+            Verdict::Allow(()) => return Ok((Some(name.host().clone()), name.rule().to_string())),
+            Verdict::Deny(denial) => denied = denied.or(Some(denial)),
+        }
+    }
+    Err(denied.unwrap_or_else(|| Denial::uninspectable(flow.destination.to_string())))
 }
 
 /// What a server said before its guest spoke.
@@ -132,10 +173,4 @@ fn pass_greeting(
     }
     cx.waker().wake_by_ref();
     Poll::Pending
-}
-
-async fn relay(flow: &Flow, stream: net::TcpStream, upstream: TcpStream) {
-    if let Err(error) = splice(stream, upstream, flow.context.limits.bytes_per_turn).await {
-        tracing::debug!(flow = flow.id, %error, "relay ended");
-    }
 }

@@ -4,8 +4,10 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::address::{self, ByAddress};
 use super::flow::{Flow, Served, Told};
 use crate::audit::FlowKind;
 use crate::http::{self, Refusal, Upstream};
@@ -30,26 +32,30 @@ pub(super) async fn serve(flow: &Flow, mut stream: net::TcpStream, sniffed: Snif
         Alpn::H2 => (flow.bound_host().map_or(Asked::Nothing, Asked::Name), sniffed.bytes),
     };
     let port = flow.destination.port();
-    let nobody = Origin { scheme: Scheme::Http, host: HostName::nobody(), port };
-    let (origin, upstream, served) = match asked {
-        Asked::Name(host) => {
-            let origin = Origin { scheme: Scheme::Http, host, port };
-            let (upstream, served) = reach(flow, &origin).await;
-            (origin, upstream, served)
-        }
+    let reached = match asked {
+        Asked::Name(host) => reach(flow, Origin { scheme: Scheme::Http, host, port }).await,
         Asked::Address(host) => {
             let denial = Denial::addressed(&host, port);
-            flow.deny(&denial);
-            (nobody, Upstream::Refused(Refusal::denied(denial.to_string())), None)
+            let text = denial.to_string();
+            by_address(flow, None, denial, Refusal::denied(text))
         }
         Asked::Nothing => {
-            flow.deny(&Denial::nameless(flow.destination));
-            let refusal = Refusal::bad_request("a request needs exactly one Host field that names a host");
-            (nobody, Upstream::Refused(refusal), None)
+            let text = "a request needs exactly one Host field that names a host";
+            by_address(flow, None, Denial::nameless(flow.destination), Refusal::bad_request(text))
+        }
+    };
+    let (origin, upstream, served) = match reached {
+        Reached::Read(origin, stream, served) => (origin, Upstream::Plain(stream), Some(served)),
+        Reached::Unread(by) => return address::relay(flow, by, (bytes, stream)).await,
+        Reached::Nobody(host, refusal) => {
+            let host = host.unwrap_or_else(HostName::nobody);
+            (Origin { scheme: Scheme::Http, host, port }, Upstream::Refused(refusal), None)
         }
     };
     let told = if served.is_some() { Told::Nothing } else { Told::Denial };
-    Box::pin(http::serve(Rewind::new(stream, bytes), alpn, upstream, flow.mirror(origin, told))).await;
+    let addr = served.as_ref().and_then(|served| served.upstream);
+    let mirror = flow.mirror(origin, addr, told);
+    Box::pin(http::serve(Rewind::new(stream, bytes), alpn, upstream, mirror)).await;
     served
 }
 
@@ -60,12 +66,22 @@ enum Asked {
     Nothing,
 }
 
-async fn reach(flow: &Flow, origin: &Origin) -> (Upstream<tokio::net::TcpStream>, Option<Served>) {
-    let permit = match flow.context.policy.current().at_name(origin) {
+/// What becomes of a plain request.
+enum Reached {
+    /// It is read and passed on.
+    Read(Origin, TcpStream, Served),
+    /// It is relayed by its address.
+    Unread(ByAddress),
+    /// It is answered with this, under the name it is for.
+    Nobody(Option<HostName>, Refusal),
+}
+
+async fn reach(flow: &Flow, origin: Origin) -> Reached {
+    let permit = match flow.context.policy.current().at_name(&origin) {
         Verdict::Allow(permit) => permit,
         Verdict::Deny(denial) => {
-            flow.deny(&denial);
-            return (Upstream::Refused(Refusal::denied(denial.to_string())), None);
+            let refusal = Refusal::denied(denial.to_string());
+            return by_address(flow, Some(&origin.host), denial, refusal);
         }
     };
     match flow.dial(&permit).await {
@@ -76,9 +92,20 @@ async fn reach(flow: &Flow, origin: &Origin) -> (Upstream<tokio::net::TcpStream>
                 upstream: Some(dialled.permit().addr()),
                 rule: Some(permit.rule().to_string()),
             };
-            (Upstream::Plain(dialled.stream), Some(served))
+            Reached::Read(origin, dialled.stream, served)
         }
-        Err(refusal) => (Upstream::Refused(refusal), None),
+        Err(refusal) => Reached::Nobody(Some(origin.host), refusal),
+    }
+}
+
+/// What no name opens, a rule about its address may.
+fn by_address(flow: &Flow, host: Option<&HostName>, denial: Denial, refusal: Refusal) -> Reached {
+    match address::judge(flow, host, denial) {
+        Ok(by) => Reached::Unread(by),
+        Err(denial) => {
+            flow.deny(&denial);
+            Reached::Nobody(host.cloned(), refusal)
+        }
     }
 }
 

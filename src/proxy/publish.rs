@@ -159,7 +159,7 @@ impl Door {
     /// Serves one connection of a peer to its end.
     async fn connection(self, stream: TcpStream, peer: SocketAddr) {
         let id = self.context.audit.next_flow();
-        let admission = match self.publish.at_peer(peer) {
+        let admission = match self.context.policy.current().at_peer(&self.publish, peer) {
             Verdict::Allow(admission) => admission,
             Verdict::Deny(denial) => {
                 self.deny(id, &denial);

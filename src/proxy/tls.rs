@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use rustls::AlertDescription;
 use tokio::io::AsyncWriteExt as _;
 
+use super::address;
 use super::flow::{Flow, Served, Told};
 use super::splice::splice;
 use crate::audit::FlowKind;
@@ -31,18 +32,22 @@ pub(super) async fn serve(flow: &Flow, stream: Rewind<net::TcpStream>) -> Option
     let host = match &hello.sni {
         Sni::Name(host) => host.clone(),
         Sni::Absent | Sni::Odd(_) => {
-            return refuse(
-                flow,
-                hello,
-                &Denial::nameless(flow.destination),
-                AlertDescription::UnrecognisedName,
-            )
-            .await;
+            let denial = Denial::nameless(flow.destination);
+            return match address::judge(flow, None, denial) {
+                Ok(by) => address::relay(flow, by, hello.into_unread().into_parts()).await,
+                Err(denial) => refuse(flow, hello, &denial, AlertDescription::UnrecognisedName).await,
+            };
         }
     };
     let origin = Origin { scheme: Scheme::Https, host, port: flow.destination.port() };
     let policy = context.policy.current();
-    let verdict = policy.at_name(&origin);
+    let verdict = match policy.at_name(&origin) {
+        Verdict::Allow(permit) => Verdict::Allow(permit),
+        Verdict::Deny(denial) => match address::judge(flow, Some(&origin.host), denial) {
+            Ok(by) => return address::relay(flow, by, hello.into_unread().into_parts()).await,
+            Err(denial) => Verdict::Deny(denial),
+        },
+    };
     if policy.is_passed_through(&origin.host) {
         return match verdict {
             Verdict::Allow(permit) => pass_through(flow, hello, &permit).await,
@@ -134,7 +139,7 @@ async fn terminate(
     flow.context.handshake(|counts| counts.guest_accepted += 1);
     let host = origin.host.clone();
     let told = if addr.is_some() { Told::Nothing } else { Told::Denial };
-    Box::pin(http::serve(guest, alpn, upstream, flow.mirror(origin, told))).await;
+    Box::pin(http::serve(guest, alpn, upstream, flow.mirror(origin, addr, told))).await;
     Some(Served { kind: FlowKind::Https, host: Some(host), upstream: addr, rule })
 }
 
@@ -149,6 +154,9 @@ async fn pass_through(flow: &Flow, hello: Guest, permit: &NamePermit) -> Option<
         }
     };
     let addr = dialled.permit().addr();
+    if let Verdict::Deny(denial) = flow.context.policy.current().at_unread(permit, addr.ip()) {
+        return refuse(flow, hello, &denial, AlertDescription::AccessDenied).await;
+    }
     let Dialled { stream: mut upstream, .. } = dialled;
     let (bytes, stream) = hello.into_unread().into_parts();
     upstream.write_all(&bytes).await.ok()?;

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::config::{Config, ConfigError, Place, Problem, SecretEntry};
 use crate::limits::Limits;
-use crate::policy::{AllowRule, Policy, overlap};
+use crate::policy::{Policy, Rule, overlap};
 use crate::secret::{Loaded, Location, Origins, SecretHost, SecretSpec, Secrets, Source};
 
 use super::StartError;
@@ -72,14 +72,14 @@ fn secret(entry: &SecretEntry, limits: &Limits) -> Result<Sourced, StartError> {
 /// The rules of a configuration, and the hosts of secrets that the embedder added.
 pub(super) fn policy(config: &Config, secrets: &[SecretSpec]) -> Result<Policy, StartError> {
     config.check()?;
-    let mut builder = config.rules();
+    let mut own = Vec::new();
     for secret in secrets {
         config.not_passed_through(&secret.name, secret.hosts.iter().map(|host| &host.pattern))?;
         for host in &secret.hosts {
-            builder = builder.allow(AllowRule::for_secret(host.pattern.clone(), host.port, &secret.name));
+            own.push(Rule::for_secret(host.pattern.clone(), host.port, &secret.name));
         }
     }
-    Ok(builder.build())
+    Ok(config.policy_with(own))
 }
 
 /// A secret of a host that is never decrypted could never be injected.

@@ -203,7 +203,7 @@ impl Entry {
 }
 
 /// Why a text is no host of a secret.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum SecretHostError {
     /// It is no host, or none that a guest can reach.
     #[error(transparent)]

@@ -23,7 +23,7 @@ use portcullis::limits::Limits;
 use portcullis::link::{Link, memory};
 use portcullis::name::HostPattern;
 use portcullis::net;
-use portcullis::policy::{AllowRule, ConnectTo, Dial, Publish, RuleSource};
+use portcullis::policy::{ConnectTo, Dial, Publish, Rule, RuleSource};
 use portcullis::sandbox::{Builder, Sandbox, Termination};
 use portcullis::secret::{Location, SecretSpec, SecretValue};
 use tokio::sync::broadcast;
@@ -108,7 +108,7 @@ impl Plan {
 
     /// `--allow`.
     pub(crate) fn allow(mut self, rule: &str) -> Self {
-        self.config.allow.push(AllowRule::parse(rule, RuleSource::Flag(rule.to_owned())).unwrap());
+        self.config.allow.push(Rule::allowing(rule, RuleSource::Flag(rule.to_owned())).unwrap());
         self
     }
 

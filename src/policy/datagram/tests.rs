@@ -19,7 +19,14 @@ fn dialled<A: Copy + Debug + ToString>(verdict: AtDatagram<A>) -> Vec<String> {
     match verdict {
         AtDatagram::Dial(first, others) => std::iter::once(&first)
             .chain(&others)
-            .map(|permit| format!("{} {} by {}", permit.addr().to_string(), permit.host(), permit.rule()))
+            .map(|permit| {
+                format!(
+                    "{} {} by {}",
+                    permit.addr().to_string(),
+                    permit.host().map_or("address", HostName::as_str),
+                    permit.rule()
+                )
+            })
             .collect(),
         AtDatagram::Refuse(denial) => panic!("refused: {denial}"),
     }

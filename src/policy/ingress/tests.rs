@@ -56,7 +56,7 @@ fn admits(from: &[&str], peer: &str) -> bool {
     let from = from.iter().map(|text| text.parse().unwrap()).collect();
     let publish = Publish::parse("0.0.0.0:8080:80").unwrap().only_from(from);
     let peer = SocketAddr::new(peer.parse().unwrap(), 5_000);
-    match publish.at_peer(peer) {
+    match Policy::default().at_peer(&publish, peer) {
         Verdict::Allow(admission) => {
             assert_eq!(admission.peer(), peer);
             true

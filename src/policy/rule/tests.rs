@@ -1,13 +1,30 @@
 //! What may stand in a rule, and what may not.
 
 use super::*;
+use crate::name::{HOST_ALIAS, NameError};
+use crate::policy::service::Reserved;
+use crate::policy::target::{ConnectTo, overlap};
+use crate::policy::{RuleError, SubnetError};
 
-fn rule(text: &str) -> Result<AllowRule, RuleError> {
-    AllowRule::parse(text, RuleSource::Flag(text.to_owned()))
+fn rule(text: &str) -> Result<Rule, RuleError> {
+    Rule::allowing(text, RuleSource::Flag(text.to_owned()))
 }
 
 fn name(text: &str) -> HostName {
     HostName::parse(text).unwrap()
+}
+
+trait Reaches {
+    fn reaches(&self, host: &HostName, service: Service) -> bool;
+}
+
+impl Reaches for Rule {
+    fn reaches(&self, host: &HostName, service: Service) -> bool {
+        let place = if host.is_host_alias() { Place::Loopback } else { Place::Unknown };
+        let asked =
+            Asked { service: Some(service), called: Called::Name(host), place, carried: Carried::Unknown };
+        self.matches(asked) != Match::No
+    }
 }
 
 #[test]
@@ -60,12 +77,6 @@ fn the_alias_is_opened_by_its_full_name_only() {
 #[test]
 fn what_is_no_rule_says_what_to_write() {
     let table = [
-        ("10.0.0.1", RuleError::Address),
-        ("10.0.0.1:80", RuleError::Address),
-        ("10.0.0.0/8", RuleError::Address),
-        ("::1", RuleError::Address),
-        ("[::1]", RuleError::Address),
-        ("[::1]:443", RuleError::Address),
         ("127.1", RuleError::Address),
         ("0x7f000001", RuleError::Address),
         ("*", RuleError::AnyHost),
@@ -80,7 +91,7 @@ fn what_is_no_rule_says_what_to_write() {
         ("pypi.org/simple", RuleError::Protocol),
         ("pypi.org/", RuleError::Protocol),
         ("pypi.org:123/UDP", RuleError::Protocol),
-        ("pypi.org/udp/icmp", RuleError::Host(NameError::Label)),
+        ("pypi.org/udp/icmp", RuleError::Protocol),
         ("pypi.org/udp", RuleError::UdpPort),
         ("pypi.org/tcp:123", RuleError::Protocol),
         ("pypi.org:7/icmp", RuleError::IcmpPort),
@@ -95,14 +106,22 @@ fn what_is_no_rule_says_what_to_write() {
         ("host.portcullis.internal/icmp", RuleError::AliasEcho),
         ("localhost/icmp", RuleError::Localhost),
         ("*/icmp", RuleError::AnyHost),
-        ("10.0.0.1/icmp", RuleError::Address),
-        ("10.0.0.1:123/udp", RuleError::Address),
+        (
+            "10.0.0.1/8",
+            RuleError::Subnet(SubnetError::HostBits { first: "10.0.0.0".parse().unwrap(), prefix: 8 }),
+        ),
+        ("10.0.0.0/33", RuleError::Subnet(SubnetError::Prefix { most: 32 })),
+        ("[::1", RuleError::Destination),
+        ("[::1]x", RuleError::Destination),
+        ("@all", RuleError::Group),
+        ("@metadata", RuleError::MetadataByGroup),
+        ("@host", RuleError::AliasPort),
         ("https://pypi.org/udp", RuleError::Url),
-        ("pypi.org:", RuleError::Host(NameError::Port)),
-        ("pypi.org:0", RuleError::Host(NameError::Port)),
-        ("pypi.org:65536", RuleError::Host(NameError::Port)),
-        ("pypi.org:+80", RuleError::Host(NameError::Port)),
-        ("pypi.org:http", RuleError::Host(NameError::Port)),
+        ("pypi.org:", RuleError::Ports),
+        ("pypi.org:0", RuleError::Ports),
+        ("pypi.org:65536", RuleError::Ports),
+        ("pypi.org:+80", RuleError::Ports),
+        ("pypi.org:http", RuleError::Ports),
         ("pypi.org:80:443", RuleError::Host(NameError::Port)),
     ];
     for (text, error) in table {
@@ -143,4 +162,60 @@ fn patterns_overlap_where_one_name_is_meant_by_both() {
     assert!(overlaps("*.b.example", "*.example") && overlaps("*.example", "*.b.example"));
     assert!(!overlaps("a.example", "b.example") && !overlaps("b.example", "*.b.example"));
     assert!(!overlaps("*.a.example", "*.b.example"));
+}
+
+#[test]
+fn a_line_reads_as_the_rule_it_was_written_from() {
+    let table = [
+        ("allow pypi.org", "allow pypi.org:80,443/tcp"),
+        ("deny *.ads.example", "deny *.ads.example"),
+        ("deny ads.example:25", "deny ads.example:25/tcp,udp"),
+        (
+            "allow GET,HEAD api.github.com /repos/acme/** /user",
+            "allow GET,HEAD api.github.com:80,443/tcp /repos/acme/** /user",
+        ),
+        ("allow 10.0.0.0/8:5432,6000-6100", "allow 10.0.0.0/8:5432,6000-6100/tcp"),
+        ("allow 10.0.0.7", "allow 10.0.0.7"),
+        ("allow [2001:db8::/32]:22", "allow [2001:db8::/32]:22/tcp"),
+        ("allow 2001:db8::1", "allow [2001:db8::1]"),
+        ("deny any", "deny any"),
+        ("deny any /admin/**", "deny any:80,443/tcp /admin/**"),
+        ("allow @public", "allow @public"),
+        ("allow @private:22/tcp,udp", "allow @private:22/tcp,udp"),
+        ("deny ingress @private", "deny ingress @private"),
+        ("allow ingress 192.0.2.0/24:8080", "allow ingress 192.0.2.0/24:8080/tcp"),
+        ("deny any 192.0.2.0/24", "deny any 192.0.2.0/24"),
+        ("allow host.portcullis.internal:3000", "allow host.portcullis.internal:3000/tcp"),
+        ("allow ping.example/icmp", "allow ping.example/icmp"),
+    ];
+    for (text, line) in table {
+        let rule = Rule::parse(text, RuleSource::Owner).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(rule.to_string(), line, "{text}");
+        assert_eq!(Rule::parse(line, RuleSource::Owner).unwrap().to_string(), line);
+    }
+}
+
+#[test]
+fn what_is_no_line_says_what_to_write() {
+    let table = [
+        ("", RuleError::Action),
+        ("permit a.example", RuleError::Action),
+        ("ask a.example", RuleError::Ask),
+        ("allow", RuleError::Destination),
+        ("allow GET", RuleError::Destination),
+        ("allow get a.example", RuleError::Path),
+        ("allow TRACE a.example", RuleError::MethodNeverPassed),
+        ("allow a.example b.example", RuleError::Path),
+        ("allow a.example /a//b", RuleError::PathNotCanonical),
+        ("allow ingress a.example", RuleError::PeerByName),
+        ("allow GET 10.0.0.1", RuleError::RequestsUnread),
+        ("allow GET @private", RuleError::RequestsUnread),
+        ("allow GET a.example/udp", RuleError::RequestsUnread),
+        ("allow GET host.portcullis.internal:80", RuleError::RequestsUnread),
+        ("deny any GET @public", RuleError::RequestsInward),
+        ("allow a.example:9-1", RuleError::Ports),
+    ];
+    for (text, error) in table {
+        assert_eq!(Rule::parse(text, RuleSource::Owner).err(), Some(error), "{text}");
+    }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::name::HostName;
-use crate::policy::{AllowRule, ConnectTo, Dialling, Policy, RuleSource, Verdict};
+use crate::policy::{ConnectTo, Dialling, Policy, Rule, RuleSource, Verdict};
 
 /// What becomes of a dial.
 #[derive(Clone, Copy)]
@@ -67,8 +67,8 @@ fn addr(last: u8) -> SocketAddr {
 }
 
 fn permits(addrs: &[SocketAddr]) -> Vec<Permit> {
-    let rule = AllowRule::parse("example.com", RuleSource::Flag("example.com".to_owned())).unwrap();
-    let policy = Policy::builder().allow(rule).build();
+    let rule = Rule::allowing("example.com", RuleSource::Flag("example.com".to_owned())).unwrap();
+    let policy = Policy::builder().rule(rule).build();
     let Verdict::Allow(name) = policy.at_host(&HostName::parse("example.com").unwrap(), 443) else {
         panic!()
     };
@@ -151,9 +151,9 @@ fn sockets_to_upstreams_have_keepalive_and_no_nagle() {
     LocalSet::new().block_on(&runtime, async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = listener.local_addr().unwrap();
-        let rule = AllowRule::parse("example.com", RuleSource::Flag("example.com".to_owned())).unwrap();
+        let rule = Rule::allowing("example.com", RuleSource::Flag("example.com".to_owned())).unwrap();
         let connect_to = ConnectTo::parse(&format!("example.com:443:{to}")).unwrap();
-        let policy = Policy::builder().allow(rule).connect_to(connect_to).build();
+        let policy = Policy::builder().rule(rule).connect_to(connect_to).build();
         let host = HostName::parse("example.com").unwrap();
         let Verdict::Allow(name) = policy.at_host(&host, 443) else { panic!() };
         let Verdict::Allow(permit) = policy.at_addr(&name, to.ip()) else { panic!() };

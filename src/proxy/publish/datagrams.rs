@@ -87,7 +87,7 @@ impl Hall {
         if let Some(session) = self.sessions.borrow_mut().get(&peer) {
             return Some(Rc::clone(session));
         }
-        let admission = match self.door.publish.at_peer(peer) {
+        let admission = match self.door.context.policy.current().at_peer(&self.door.publish, peer) {
             Verdict::Allow(admission) => admission,
             Verdict::Deny(denial) => {
                 if self.refused.borrow_mut().put(peer.ip(), ()).is_none() {

@@ -1,0 +1,215 @@
+//! The rules of a file: `[[rule]]` tables, the list `[net] allow`, and what holds where none is about it.
+//!
+//! It reads texts at their place; what they may be together is [`crate::policy::RuleBuilder`]'s. Invariant: a rule
+//! remembers its file, line and column.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::error::{ConfigError, Place, Problem};
+use super::file::{Net, Source, quoted};
+use crate::policy::{
+    Action, Destination, Direction, Group, Ports, Protocol, Rule, RuleError, RuleSource, Spot,
+};
+
+/// One `[[rule]]`.
+#[derive(Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table with action, one of host, address and group, and direction, protocols, ports, methods and paths where they are meant"
+)]
+pub(super) struct Table {
+    action: Spanned<String>,
+    direction: Option<Spanned<String>>,
+    host: Option<Spanned<String>>,
+    address: Option<Spanned<String>>,
+    group: Option<Spanned<String>>,
+    protocols: Option<Spanned<Vec<Spanned<String>>>>,
+    ports: Option<Spanned<Vec<Spanned<PortText>>>>,
+    methods: Option<Spanned<Vec<Spanned<String>>>>,
+    paths: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+/// A port as a number, or ports as text.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a port has to be a number, or text such as \"8000-8999\"")]
+enum PortText {
+    Number(u16),
+    Text(String),
+}
+
+/// A file with rules and nothing else: those of a platform.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Floor {
+    #[serde(default)]
+    net: FloorNet,
+    #[serde(default)]
+    rule: Vec<Spanned<Table>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FloorNet {
+    #[serde(default)]
+    allow: Vec<Spanned<String>>,
+    default: Option<Spanned<String>>,
+}
+
+/// Reads the rules of a platform from the text of `path`.
+pub(super) fn parse_floor(path: &Path, text: &str) -> Result<Vec<Rule>, ConfigError> {
+    let source = Source { path, text };
+    let file: Floor = source.read_toml()?;
+    let mut rules = source.rules(&file.rule)?;
+    rules.extend(source.allowed(&file.net.allow)?);
+    rules.extend(source.default_rule(file.net.default.as_ref())?);
+    Ok(rules)
+}
+
+impl Source<'_> {
+    /// The list `[net] allow`.
+    pub(super) fn allowed(&self, texts: &[Spanned<String>]) -> Result<Vec<Rule>, ConfigError> {
+        let rule = |(index, text): (usize, &Spanned<String>)| {
+            let source =
+                RuleSource::File { spot: self.spot(text.span().start), index, text: text.get_ref().clone() };
+            Rule::allowing(text.get_ref(), source)
+                .map_err(|error| self.fault(text.span(), &quoted("[net] allow", text), Problem::Rule(error)))
+        };
+        texts.iter().enumerate().map(rule).collect()
+    }
+
+    /// What holds where no rule is about it: the file's own word, where it has one.
+    pub(super) fn default_of(&self, net: &Net) -> Result<Option<Rule>, ConfigError> {
+        self.default_rule(net.default.as_ref())
+    }
+
+    fn default_rule(&self, text: Option<&Spanned<String>>) -> Result<Option<Rule>, ConfigError> {
+        let Some(text) = text else { return Ok(None) };
+        let fault = |error| self.fault(text.span(), &quoted("[net] default", text), Problem::Rule(error));
+        let action: Action = text.get_ref().parse().map_err(fault)?;
+        let source = RuleSource::Default(self.spot(text.span().start));
+        Rule::builder(action, Destination::Any).build(source).map(Some).map_err(fault)
+    }
+
+    /// The `[[rule]]` tables, in order.
+    pub(super) fn rules(&self, tables: &[Spanned<Table>]) -> Result<Vec<Rule>, ConfigError> {
+        tables.iter().map(|table| self.rule(table)).collect()
+    }
+
+    fn rule(&self, spanned: &Spanned<Table>) -> Result<Rule, ConfigError> {
+        let table = spanned.get_ref();
+        let action = self.word("action", &table.action)?;
+        let mut builder = Rule::builder(action, self.destination(spanned)?);
+        if let Some(text) = &table.direction {
+            builder = builder.direction(self.word::<Direction>("direction", text)?);
+        }
+        for text in self.list("protocols", table.protocols.as_ref())? {
+            let fault =
+                || self.fault(text.span(), &quoted("[[rule]] protocols", text), Problem::RuleProtocol);
+            builder = builder.protocol(Protocol::parse(text.get_ref()).ok_or_else(fault)?);
+        }
+        for port in self.list("ports", table.ports.as_ref())? {
+            let read = match port.get_ref() {
+                PortText::Number(port) => Ports::parse(&port.to_string()),
+                PortText::Text(text) => Ports::parse(text),
+            };
+            let fault = |error| self.fault(port.span(), "[[rule]] ports", Problem::Rule(error));
+            builder = builder.ports(read.map_err(fault)?);
+        }
+        for method in self.list("methods", table.methods.as_ref())? {
+            builder = builder.method(method.get_ref());
+        }
+        for path in self.list("paths", table.paths.as_ref())? {
+            builder = builder.path(path.get_ref());
+        }
+        let start = spanned.span().start;
+        builder
+            .build(RuleSource::Table(self.spot(start)))
+            .map_err(|error| self.rule_fault(table, start, error))
+    }
+
+    /// The fault of a rule as a whole, at the key that is to blame.
+    fn rule_fault(&self, table: &Table, start: usize, error: RuleError) -> ConfigError {
+        let spans = |list: &Option<Spanned<Vec<Spanned<String>>>>| list.as_ref().map(Spanned::span);
+        let (span, key) = match error {
+            RuleError::Method | RuleError::MethodNeverPassed => (spans(&table.methods), " methods"),
+            RuleError::Path | RuleError::PathNotCanonical => (spans(&table.paths), " paths"),
+            _ => (None, ""),
+        };
+        self.fault(span.unwrap_or(start..start), &format!("[[rule]]{key}"), Problem::Rule(error))
+    }
+
+    fn word<T: std::str::FromStr<Err = RuleError>>(
+        &self,
+        key: &str,
+        text: &Spanned<String>,
+    ) -> Result<T, ConfigError> {
+        let fault =
+            |error| self.fault(text.span(), &quoted(&format!("[[rule]] {key}"), text), Problem::Rule(error));
+        text.get_ref().parse().map_err(fault)
+    }
+
+    /// The items of a list that may be left out, and may not be empty.
+    fn list<'a, T>(
+        &self,
+        key: &str,
+        list: Option<&'a Spanned<Vec<Spanned<T>>>>,
+    ) -> Result<&'a [Spanned<T>], ConfigError> {
+        match list {
+            None => Ok(&[]),
+            Some(list) if list.get_ref().is_empty() => {
+                Err(self.fault(list.span(), &format!("[[rule]] {key}"), Problem::Rule(RuleError::Empty)))
+            }
+            Some(list) => Ok(list.get_ref()),
+        }
+    }
+
+    fn destination(&self, spanned: &Spanned<Table>) -> Result<Destination, ConfigError> {
+        let table = spanned.get_ref();
+        let start = spanned.span().start;
+        let fault = |key: &str, text: &Spanned<String>, error| {
+            self.fault(text.span(), &quoted(&format!("[[rule]] {key}"), text), Problem::Rule(error))
+        };
+        match (&table.host, &table.address, &table.group) {
+            (None, None, None) => Ok(Destination::Any),
+            (Some(text), None, None) => {
+                Destination::host(text.get_ref()).map_err(|error| fault("host", text, error))
+            }
+            (None, Some(text), None) => {
+                let subnet = text.get_ref().parse().map_err(RuleError::Subnet);
+                subnet.map(Destination::Subnet).map_err(|error| fault("address", text, error))
+            }
+            (None, None, Some(text)) => match text.get_ref().as_str() {
+                "any" => Ok(Destination::Any),
+                name => {
+                    Group::parse(name).map(Destination::Group).map_err(|error| fault("group", text, error))
+                }
+            },
+            (_, _, _) => Err(self.fault(start..start, "[[rule]]", Problem::Rule(RuleError::Destination))),
+        }
+    }
+
+    fn spot(&self, offset: usize) -> Spot {
+        let (line, column) = self.line_and_column(offset);
+        Spot { file: self.path.to_owned(), line, column }
+    }
+}
+
+/// Where errors say that a rule stands.
+pub(super) fn place(source: &RuleSource) -> Place {
+    let spot = |spot: &Spot, key: &str| {
+        let Spot { file, line, column } = spot.clone();
+        Place::Spot { file, line, column, key: key.to_owned() }
+    };
+    match source {
+        RuleSource::Flag(text) => Place::Flag { flag: "--allow", text: text.clone() },
+        RuleSource::RuleFlag(text) => Place::Flag { flag: "--rule", text: text.clone() },
+        RuleSource::File { spot: at, .. } => spot(at, "[net] allow"),
+        RuleSource::Table(at) => spot(at, "[[rule]]"),
+        RuleSource::Default(at) => spot(at, "[net] default"),
+        RuleSource::Secret { name } => Place::Secret(name.clone()),
+        RuleSource::Observe | RuleSource::Owner => Place::Rule(source.to_string()),
+    }
+}

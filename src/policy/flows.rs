@@ -1,0 +1,169 @@
+//! Verdicts on TCP flows: by address when they begin, by name once they carry one, and as they are relayed.
+//!
+//! Invariant: an opaque flow is judged by the address that the guest chose and by the names that DNS bound to it; one
+//! that carries a name, by that name.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::judge::Blocked;
+use super::permit::Permit;
+use super::rule::{Asked, Called, Carried, Place};
+use super::service::Service;
+use super::target::is_web;
+use super::verdict::{AtSyn, Denial, NamePermit, Opened, Verdict};
+use super::{LOOPBACK, Policy};
+use crate::dns::{Meaning, Names};
+use crate::name::HostName;
+
+/// Names that an opaque flow is said to go by. More on one address are a crowded CDN, where the first that a
+/// rule allows is as good as any.
+const NAMES_OF_A_FLOW: usize = 16;
+
+impl Policy {
+    /// Judges a SYN by its destination and by what this sandbox's addresses mean now.
+    ///
+    /// 80 and 443 are sniffed: the name the flow carries decides, and a denial can be explained there. Only what a
+    /// rule denies by its address is refused at once. TCP port 53 and 853 are the sandbox's own DNS and are not asked
+    /// about here.
+    pub fn at_syn(&self, destination: SocketAddr, names: &Names, now: Instant) -> AtSyn {
+        let is_web = is_web(destination.port());
+        match names.meaning(destination.ip()) {
+            Meaning::Gateway | Meaning::Mapped(_) if is_web => AtSyn::Sniff,
+            Meaning::Gateway => self.alias_at_syn(destination),
+            Meaning::Mapped(Some(name)) => self.mapped_at_syn(name, destination.port()),
+            Meaning::Mapped(None) => AtSyn::Refuse(unbound(destination)),
+            Meaning::Elsewhere if is_web => self.web_at_syn(destination),
+            Meaning::Elsewhere => self.opaque_at_syn(destination, names, now),
+        }
+    }
+
+    /// What it carries may lead elsewhere, unless no name could help.
+    fn web_at_syn(&self, destination: SocketAddr) -> AtSyn {
+        let asked = Asked {
+            service: Some(Service::Tcp(destination.port())),
+            called: Called::Unknown,
+            place: Place::Address(destination.ip()),
+            carried: Carried::Unknown,
+        };
+        match self.judge(asked) {
+            Err(Blocked::By(rule)) => AtSyn::Refuse(Denial::by_rule(&destination.to_string(), rule)),
+            Err(Blocked::Unmentioned(_) | Blocked::Special(..)) | Ok(_) => AtSyn::Sniff,
+        }
+    }
+
+    /// A name with an address of the sandbox's own: an operator's `--connect-to` says where it is, else its
+    /// rule came later than its address, and only a name that the flow carries can be resolved.
+    fn mapped_at_syn(&self, name: &HostName, port: u16) -> AtSyn {
+        let name = match self.at_host(name, port) {
+            Verdict::Allow(name) => name,
+            Verdict::Deny(denial) => return AtSyn::Refuse(denial),
+        };
+        let Some(to) = self.connect_to(name.host(), port) else { return AtSyn::Sniff };
+        match self.at_addr(&name, to.ip()) {
+            Verdict::Allow(permit) => {
+                AtSyn::DialFirst { permits: vec![permit], opened: Opened::Names(vec![name]) }
+            }
+            Verdict::Deny(denial) => AtSyn::Refuse(denial),
+        }
+    }
+
+    fn alias_at_syn(&self, destination: SocketAddr) -> AtSyn {
+        let port = destination.port();
+        match self.at_host(&HostName::alias(), port) {
+            Verdict::Allow(name) => {
+                let permit = |addr| Permit::new(SocketAddr::new(addr, port), Some(name.host().clone()));
+                AtSyn::DialFirst { permits: LOOPBACK.map(permit).into(), opened: Opened::Names(vec![name]) }
+            }
+            Verdict::Deny(_) => AtSyn::Refuse(Denial::not_loopback(destination.ip(), Service::Tcp(port))),
+        }
+    }
+
+    /// One address, one dial: the first name's permit stands for all. An address without a name is judged as such.
+    fn opaque_at_syn(&self, destination: SocketAddr, names: &Names, now: Instant) -> AtSyn {
+        let (mut allowed, mut permit, mut denied) = (Vec::new(), None, None);
+        for name in names.names_of(destination.ip(), now) {
+            let verdict = self.at_host(name, destination.port()).into_result().and_then(|name| {
+                let permit = self.at_addr(&name, destination.ip()).into_result()?;
+                Ok((name, permit))
+            });
+            match verdict {
+                Ok((name, own)) => {
+                    allowed.push(name);
+                    permit = permit.or(Some(own));
+                }
+                Err(denial) => denied = denied.or(Some(denial)),
+            }
+            if allowed.len() == NAMES_OF_A_FLOW {
+                break;
+            }
+        }
+        match (permit, denied) {
+            (Some(permit), _) => AtSyn::DialFirst { permits: vec![permit], opened: Opened::Names(allowed) },
+            (None, Some(denial)) => AtSyn::Refuse(denial),
+            (None, None) => self.address_at_syn(destination),
+        }
+    }
+
+    fn address_at_syn(&self, destination: SocketAddr) -> AtSyn {
+        match self.at_address(destination, Called::Nothing) {
+            Verdict::Allow((permit, rule)) => {
+                AtSyn::DialFirst { permits: vec![permit], opened: Opened::Address(rule) }
+            }
+            Verdict::Deny(denial) => AtSyn::Refuse(denial),
+        }
+    }
+
+    /// Judges a flow that no name opened, to be relayed unread to the very address that the guest chose; `name` is
+    /// what it turned out to carry.
+    pub fn at_relay(
+        &self,
+        destination: SocketAddr,
+        name: Option<&HostName>,
+    ) -> Verdict<(Permit, Arc<super::Rule>)> {
+        self.at_address(destination, name.map_or(Called::Nothing, Called::Name))
+    }
+
+    fn at_address(&self, destination: SocketAddr, called: Called<'_>) -> Verdict<(Permit, Arc<super::Rule>)> {
+        let service = Service::Tcp(destination.port());
+        let asked = Asked {
+            service: Some(service),
+            called,
+            place: Place::Address(destination.ip()),
+            carried: Carried::Opaque,
+        };
+        let target = match called {
+            Called::Name(name) => format!("{name}{service}"),
+            Called::Unknown | Called::Nothing => destination.to_string(),
+        };
+        match self.judge_place(asked) {
+            Ok(rule) => Verdict::Allow((Permit::new(destination, None), Arc::clone(rule))),
+            Err(Blocked::By(rule)) => Verdict::Deny(Denial::by_rule(&target, rule)),
+            Err(Blocked::Unmentioned(_) | Blocked::Special(..)) => Verdict::Deny(unbound(destination)),
+        }
+    }
+
+    /// Judges what an allowed name is relayed as, where nobody will read it: a rule about requests does not allow that.
+    pub fn at_unread(&self, name: &NamePermit, addr: IpAddr) -> Verdict<()> {
+        let service = Service::Tcp(name.port());
+        let host = name.host();
+        let place = if host.is_host_alias() {
+            Place::Loopback
+        } else if self.connect_to(host, name.port()).is_some() {
+            Place::Unknown
+        } else {
+            Place::Address(addr)
+        };
+        let asked =
+            Asked { service: Some(service), called: Called::Name(host), place, carried: Carried::Opaque };
+        match self.judge_place(asked) {
+            Ok(_) => Verdict::Allow(()),
+            Err(blocked) => Verdict::Deny(self.denial(host, service, blocked)),
+        }
+    }
+}
+
+fn unbound(destination: SocketAddr) -> Denial {
+    Denial::unbound(destination.ip(), Service::Tcp(destination.port()))
+}

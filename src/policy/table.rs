@@ -1,0 +1,191 @@
+//! Rules in their order, and which of them is the first that counts.
+//!
+//! Rules about hosts are found by the name's labels, so that their number costs nothing; the few that are about
+//! addresses or anything are looked through. It knows of no special addresses and of no names' meaning. Invariant:
+//! what it finds is what a walk through all rules in order would find.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::destination::Destination;
+use super::rule::{Action, Asked, Called, Direction, Match, Rule};
+use super::service::Service;
+use crate::name::{HostName, HostPattern};
+
+/// The rules of one author.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    rules: Vec<Arc<Rule>>,
+    /// Places in `rules`, in order.
+    exact: HashMap<HostName, Vec<usize>>,
+    below: HashMap<HostName, Vec<usize>>,
+    /// Of rules that are not about hosts.
+    others: Vec<usize>,
+    /// Of rules that look inward.
+    inward: Vec<usize>,
+    /// Of the first rule that allows a host.
+    first_host: Option<usize>,
+}
+
+/// What the rules come to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Standing<'a> {
+    /// This one allows it, or may once more is known.
+    Allowed(&'a Arc<Rule>),
+    /// This one denies it.
+    Denied(&'a Arc<Rule>),
+    /// None is about it.
+    Unmentioned,
+}
+
+impl Borrow<str> for HostName {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl Table {
+    pub(super) fn push(&mut self, rule: Rule) {
+        let place = self.rules.len();
+        if rule.direction() != Direction::Egress {
+            self.inward.push(place);
+        }
+        if rule.direction() != Direction::Ingress {
+            let allows_host =
+                rule.action() == Action::Allow && matches!(rule.destination(), Destination::Host(_));
+            self.first_host = self.first_host.or(allows_host.then_some(place));
+            match rule.destination() {
+                Destination::Host(HostPattern::Exact(name)) => {
+                    self.exact.entry(name.clone()).or_default().push(place);
+                }
+                Destination::Host(HostPattern::Below(apex)) => {
+                    self.below.entry(apex.clone()).or_default().push(place);
+                }
+                Destination::Any | Destination::Subnet(_) | Destination::Group(_) => self.others.push(place),
+            }
+        }
+        self.rules.push(Arc::new(rule));
+    }
+
+    /// All rules, in order.
+    pub(super) fn rules(&self) -> &[Arc<Rule>] {
+        &self.rules
+    }
+
+    /// Those that may be about a host of this name, in order.
+    pub(super) fn places_about<'a>(&'a self, name: &str) -> InOrder<'a> {
+        let mut lists = vec![self.others.as_slice()];
+        lists.extend(self.exact.get(name).map(Vec::as_slice));
+        let mut rest = name;
+        while let Some((_, parent)) = rest.split_once('.') {
+            lists.extend(self.below.get(parent).map(Vec::as_slice));
+            rest = parent;
+        }
+        InOrder { rules: &self.rules, lists }
+    }
+
+    fn about<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Arc<Rule>> + Clone + use<'a> {
+        self.places_about(name).map(|(_, rule)| rule)
+    }
+
+    fn others(&self) -> InOrder<'_> {
+        InOrder { rules: &self.rules, lists: vec![&self.others] }
+    }
+
+    /// The first rule that counts, where one that allows counts already if it may, and one that denies only if it
+    /// does; `counts` says which of those that allow may count at all.
+    pub(super) fn judge(&self, asked: Asked<'_>, counts: impl Fn(&Rule) -> bool) -> Standing<'_> {
+        let judge = |rule| judged(rule, asked, &counts);
+        let found = match asked.called {
+            Called::Name(name) => self.about(name.as_str()).find_map(judge),
+            Called::Nothing => self.others().find_map(|(_, rule)| judge(rule)),
+            // Any name may follow, so that a rule which allows some host may.
+            Called::Unknown => {
+                let first = self.first_host.and_then(|place| Some((place, self.rules.get(place)?)));
+                let mut others = self.others().map(|(place, rule)| match first {
+                    Some((earlier, host)) if earlier < place => Some(Standing::Allowed(host)),
+                    Some(_) | None => judge(rule),
+                });
+                others.find_map(|standing| standing).or(first.map(|(_, host)| Standing::Allowed(host)))
+            }
+        };
+        found.unwrap_or(Standing::Unmentioned)
+    }
+
+    /// The first rule that is about this very address.
+    pub(super) fn by_address(&self, addr: IpAddr, service: Service) -> Standing<'_> {
+        match self.others().find(|(_, rule)| rule.is_about(addr, service)) {
+            Some((_, rule)) => rule.standing(),
+            None => Standing::Unmentioned,
+        }
+    }
+
+    /// The first rule that is about a connection from `peer` to `service` of the guest.
+    pub(super) fn inward(&self, peer: IpAddr, service: Service) -> Standing<'_> {
+        let mut inward = self.inward.iter().filter_map(|place| self.rules.get(*place));
+        match inward.find(|rule| rule.admits(peer, service)) {
+            Some(rule) => rule.standing(),
+            None => Standing::Unmentioned,
+        }
+    }
+
+    /// Whether some rule allows something at this very address.
+    pub(super) fn mentions(&self, addr: IpAddr) -> bool {
+        self.others().any(|(_, rule)| {
+            let port = rule.services().ports().first();
+            let mut services = rule.services().protocols().iter().map(|protocol| protocol.at(port));
+            rule.action() == Action::Allow && services.any(|service| rule.is_about(addr, service))
+        })
+    }
+
+    /// Whether some rule that may be about `host` is about requests.
+    pub(super) fn reads_requests_of(&self, host: &HostName) -> bool {
+        self.about(host.as_str()).any(|rule| rule.requests().is_some())
+    }
+
+    /// The rules that name `host`, in order.
+    pub(super) fn naming<'a, 'h>(
+        &'a self,
+        host: &'h HostName,
+    ) -> impl Iterator<Item = &'a Arc<Rule>> + Clone + use<'a, 'h> {
+        self.about(host.as_str()).filter(move |rule| rule.names(host))
+    }
+}
+
+/// What a rule comes to by itself; `None` where the next one has its turn.
+fn judged<'a>(rule: &'a Arc<Rule>, asked: Asked<'_>, counts: impl Fn(&Rule) -> bool) -> Option<Standing<'a>> {
+    match (rule.matches(asked), rule.action()) {
+        (Match::Yes, Action::Deny) => Some(Standing::Denied(rule)),
+        (Match::Yes | Match::Perhaps, Action::Allow) if counts(rule) => Some(Standing::Allowed(rule)),
+        (Match::No | Match::Perhaps | Match::Yes, _) => None,
+    }
+}
+
+impl Rule {
+    fn standing(self: &Arc<Self>) -> Standing<'_> {
+        match self.action() {
+            Action::Allow => Standing::Allowed(self),
+            Action::Deny => Standing::Denied(self),
+        }
+    }
+}
+
+/// Rules of several lists of places, in order.
+#[derive(Clone)]
+pub(super) struct InOrder<'a> {
+    rules: &'a [Arc<Rule>],
+    lists: Vec<&'a [usize]>,
+}
+
+impl<'a> Iterator for InOrder<'a> {
+    type Item = (usize, &'a Arc<Rule>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let firsts = self.lists.iter_mut().filter_map(|list| Some((*list.first()?, list)));
+        let (place, list) = firsts.min_by_key(|(place, _)| *place)?;
+        *list = list.get(1..).unwrap_or_default();
+        Some((place, self.rules.get(place)?))
+    }
+}

@@ -1,0 +1,64 @@
+//! A flow that no name opens and a rule about its address does: relayed unread, to that very address.
+//!
+//! No secret goes that way, since nobody verified who is there. Invariant: what the flow turned out to be called is
+//! judged too, so that a rule against a name holds by whatever address it is reached.
+
+use bytes::Bytes;
+use tokio::io::AsyncWriteExt as _;
+
+use super::dial::dial_any;
+use super::flow::{Flow, Served};
+use super::splice::splice;
+use crate::audit::FlowKind;
+use crate::dns::Meaning;
+use crate::name::HostName;
+use crate::net;
+use crate::policy::{Denial, Permit, Verdict};
+
+/// Leave to relay a flow by its address.
+pub(super) struct ByAddress {
+    permit: Permit,
+    rule: String,
+    host: Option<HostName>,
+}
+
+/// Judges a flow by the address that the guest chose, `name` being what it carries; `denial` is why no name opens it.
+pub(super) fn judge(flow: &Flow, name: Option<&HostName>, denial: Denial) -> Result<ByAddress, Denial> {
+    {
+        let names = flow.context.resolver.names().borrow();
+        if !matches!(names.meaning(flow.destination.ip()), Meaning::Elsewhere) {
+            return Err(denial);
+        }
+    }
+    match flow.context.policy.current().at_relay(flow.destination, name) {
+        Verdict::Allow((permit, rule)) => {
+            Ok(ByAddress { permit, rule: rule.source().to_string(), host: name.cloned() })
+        }
+        Verdict::Deny(_) => Err(denial),
+    }
+}
+
+/// Relays a flow of which `bytes` were read already.
+pub(super) async fn relay(
+    flow: &Flow,
+    by: ByAddress,
+    (bytes, stream): (Bytes, net::TcpStream),
+) -> Option<Served> {
+    let ByAddress { permit, rule, host } = by;
+    let context = &flow.context;
+    let dialled = match dial_any(&context.dial, vec![permit], context.limits.dial).await {
+        Ok(dialled) => dialled,
+        Err(error) => {
+            tracing::info!(flow = flow.id, destination = %flow.destination, %error, "dial failed");
+            stream.abort();
+            return None;
+        }
+    };
+    let addr = dialled.permit().addr();
+    let mut upstream = dialled.stream;
+    upstream.write_all(&bytes).await.ok()?;
+    if let Err(error) = splice(stream, upstream, context.limits.bytes_per_turn).await {
+        tracing::debug!(flow = flow.id, %error, "relay ended");
+    }
+    Some(Served { kind: FlowKind::Opaque, host, upstream: Some(addr), rule: Some(rule) })
+}
