@@ -105,7 +105,7 @@ fn wrong_usage_and_wrong_configuration_end_with_125_and_one_line() {
         &["pypi.org"][..],
         &["ftp://pypi.org/"],
         &["get", "https://pypi.org/"],
-        &["--allow", "10.0.0.1", "https://pypi.org/"],
+        &["--allow", "127.1", "https://pypi.org/"],
         &["--secret", "TOKEN", "https://pypi.org/"],
         &["-c", "/nonexistent.toml", "https://pypi.org/"],
     ] {

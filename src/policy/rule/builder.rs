@@ -146,12 +146,12 @@ impl Builder {
         if is_host_alias && self.protocols.contains(&Protocol::Icmp) {
             return Err(RuleError::AliasEcho);
         }
-        if is_host_alias && self.ports.is_none() {
-            return Err(RuleError::AliasPort);
-        }
         let by_udp = self.protocols.contains(&Protocol::Udp);
         if by_udp && self.ports.is_none() && matches!(self.destination, Destination::Host(_)) {
             return Err(RuleError::UdpPort);
+        }
+        if is_host_alias && self.ports.is_none() {
+            return Err(RuleError::AliasPort);
         }
         let Some(port) = self.ports.as_ref().and_then(Ports::only) else { return Ok(()) };
         match Reserved::of_port(port) {
