@@ -134,7 +134,7 @@ proptest! {
 
     #[test]
     fn every_reader_reads_the_same_host(text in nearly_a_name()) {
-        prop_assume!(!text.contains(['*', ':', '@', '[']));
+        let text = text.replace(['*', ':', '@', '['], "-");
         let name = HostName::parse(&text);
         prop_assert_eq!(HostPattern::parse(&text), name.clone().map(HostPattern::Exact));
         match Authority::parse(&text).map(|authority| authority.host) {
