@@ -108,8 +108,11 @@ impl Source {
             }
             Self::Command(argv) => {
                 let command::Ran { outcome, said } = command::run(argv, bounds);
-                let failed =
-                    |cause| SourceError::Command { program: argv.shown(), cause, said: said.clone() };
+                let failed = |cause| SourceError::Command {
+                    program: argv.shown().into(),
+                    cause,
+                    said: said.as_str().into(),
+                };
                 let output = outcome.map_err(failed)?;
                 if !said.is_empty() {
                     let program = argv.shown();
@@ -213,12 +216,12 @@ pub enum SourceError {
     #[error("the command {program} {cause}{}{said}", if .said.is_empty() { "" } else { "; it says: " })]
     Command {
         /// The program, without its arguments.
-        program: String,
+        program: Box<str>,
         /// Why.
         cause: CommandError,
         /// The last it wrote to its standard error: one line, escaped, bounded by `Limits::source_complaint`, and
         /// without what it printed. Empty where it wrote nothing.
-        said: String,
+        said: Box<str>,
     },
     /// There is a value, but it cannot be a secret.
     #[error("the value of {origin} {cause}")]
