@@ -158,7 +158,7 @@ pub struct Limits {
     pub source_timeout: Duration where ..=Duration::from_secs(3600),
     /// Octets that a secret's command may print; what goes beyond is no secret.
     pub source_output: usize where 1_024..=1 << 20,
-    /// Octets of what a secret's command complains of that go to the log.
+    /// Octets of the end of what a secret's command complains of that go to its error and to the log.
     pub source_complaint: usize where 0..=64 << 10,
     /// How long before its value expires a secret's command is run again; half the value's life where that is less.
     pub source_margin: Duration where NONE..,
@@ -334,7 +334,7 @@ impl Default for Limits {
             retired_values: 16,
             source_timeout: Duration::from_secs(30),
             source_output: 64 << 10,
-            source_complaint: 4 << 10,
+            source_complaint: 1 << 10,
             source_margin: Duration::from_secs(60),
             source_retry: Duration::from_secs(1),
             source_rest: Duration::from_secs(300),

@@ -1,4 +1,4 @@
-//! The official clients of three APIs in a real namespace, each with placeholders for keys.
+//! The official clients of some APIs in a real namespace, each with placeholders for keys.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
@@ -14,58 +14,73 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4;
 use support::pki;
-use support::sandboxed::{HOST, Sandboxed, namespaces};
+use support::sandboxed::{HOST, Ran, Sandboxed, client, namespaces};
 use support::upstream::{Seen, Upstream};
+use support::websocket::sha256;
 use time::PrimitiveDateTime;
 
 const KEY_ID: &str = "AKIAQ7CANARY7CANARY7";
 const KEY: &str = "canary/canary+canary/canary+canary/canar";
 
+/// What the scripts import.
+const PACKAGES: &str = "anthropic, boto3, httpx, openai, slack_sdk, zstandard";
+
 /// A Python that has the packages: the one that the variable names, which must, or any.
 #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 fn python() -> Option<String> {
     let has_all = |python: &String| {
-        let probe = Command::new(python).args(["-c", "import anthropic, boto3, openai"]).output();
+        let probe = Command::new(python).args(["-c", &format!("import {PACKAGES}")]).output();
         probe.is_ok_and(|output| output.status.success())
     };
     if let Ok(named) = std::env::var("PORTCULLIS_PYTHON") {
-        assert!(has_all(&named), "{named} has not all of anthropic, boto3 and openai");
+        assert!(has_all(&named), "{named} has not all of {PACKAGES}");
         return Some(named);
     }
     let found = ["/usr/bin/python3", "python3"].map(str::to_owned).into_iter().find(has_all);
     if found.is_none() {
-        eprintln!("SKIPPED: no Python with anthropic, boto3 and openai; PORTCULLIS_PYTHON can name one");
+        eprintln!("SKIPPED: no Python with {PACKAGES}; PORTCULLIS_PYTHON can name one");
     }
     found
 }
 
+fn upstream() -> Upstream {
+    let tls = pki::server_config("good", rustls::ALL_VERSIONS, &[b"h2", b"http/1.1"]);
+    Upstream::start(Some(Arc::new(tls)), None)
+}
+
+/// Runs one of the scripts beside this file with the secrets of `config`.
+fn run(sandboxed: Sandboxed, upstream: &Upstream, config: &str, script: &str) -> Ran {
+    let Some(python) = python() else { unreachable!("it was there before") };
+    let file = sandboxed.dir().join("keys.toml");
+    std::fs::write(&file, config).unwrap();
+    let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support");
+    std::fs::copy(format!("{scripts}/{script}"), sandboxed.dir().join(script)).unwrap();
+    sandboxed
+        .flag("--config", file.to_str().unwrap())
+        .flag("--connect-to", &format!("{HOST}:443:{}", upstream.addr))
+        .flag("--upstream-ca", concat!(env!("CARGO_MANIFEST_DIR"), "/certs/ca.pem"))
+        .sh(&format!("{python} {script} {HOST}"))
+}
+
 #[test]
 fn official_clients_work_with_placeholders_alone() {
-    if !namespaces() {
+    if !namespaces() || python().is_none() {
         return;
     }
-    let Some(python) = python() else { return };
-    let tls = pki::server_config("good", rustls::ALL_VERSIONS, &[b"h2", b"http/1.1"]);
-    let upstream = Upstream::start(Some(Arc::new(tls)), None);
+    let upstream = upstream();
     let sandboxed = Sandboxed::bare();
     let secret = sandboxed.secret.clone();
-    let (config, script) = (sandboxed.dir().join("keys.toml"), sandboxed.dir().join("sdks.py"));
     let keys = format!(
         "[secrets.OPENAI_API_KEY]\nhosts = ['{HOST}']\n[secrets.ANTHROPIC_API_KEY]\nhosts = ['{HOST}']\n\
          [secrets.AWS]\ntype = 'aws-sigv4'\nhosts = ['{HOST}']\n"
     );
-    std::fs::write(&config, keys).unwrap();
-    std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/sdks.py"), script).unwrap();
     let (openai, anthropic) = (format!("sk-proj-{secret}"), format!("sk-ant-api03-{secret}"));
-    let ran = sandboxed
+    let sandboxed = sandboxed
         .env("OPENAI_API_KEY", &openai)
         .env("ANTHROPIC_API_KEY", &anthropic)
         .env("AWS_ACCESS_KEY_ID", KEY_ID)
-        .env("AWS_SECRET_ACCESS_KEY", KEY)
-        .flag("--config", config.to_str().unwrap())
-        .flag("--connect-to", &format!("{HOST}:443:{}", upstream.addr))
-        .flag("--upstream-ca", concat!(env!("CARGO_MANIFEST_DIR"), "/certs/ca.pem"))
-        .sh(&format!("{python} sdks.py {HOST}"));
+        .env("AWS_SECRET_ACCESS_KEY", KEY);
+    let ran = run(sandboxed, &upstream, &keys, "sdks.py");
     let expected =
         ["openai True", "anthropic True", "s3 the object", "presigned the object", "dynamodb ['2']", ""];
     assert_eq!(ran.ok(), expected.join("\n"));
@@ -81,6 +96,73 @@ fn official_clients_work_with_placeholders_alone() {
     let injections = ran.records("injection");
     let aws = injections.iter().filter(|record| record["secret"] == "AWS" && record["place"] == "aws-sigv4");
     assert_eq!(aws.count(), 4);
+}
+
+#[test]
+fn slacks_client_has_its_token_in_a_field_in_a_form_and_in_basic() {
+    if !namespaces() || python().is_none() {
+        return;
+    }
+    let upstream = upstream();
+    let sandboxed = Sandboxed::bare();
+    let bot = format!("xoxb-{}", sandboxed.secret);
+    // These have to be escaped where they go, and so are longer there than their placeholders.
+    let user = format!("xoxp-{}&a=b+c%41", sandboxed.secret);
+    let app = format!("{}:/+=", sandboxed.secret);
+    let config = format!(
+        "[secrets.SLACK_BOT_TOKEN]\nhosts = ['{HOST}']\nswap = ['header:authorization']\n\
+         [secrets.SLACK_USER_TOKEN]\nhosts = ['{HOST}']\nswap = ['body:form:token']\n\
+         [secrets.SLACK_CLIENT_SECRET]\nhosts = ['{HOST}']\nswap = ['basic']\n"
+    );
+    let sandboxed = sandboxed
+        .env("SLACK_BOT_TOKEN", &bot)
+        .env("SLACK_USER_TOKEN", &user)
+        .env("SLACK_CLIENT_SECRET", &app);
+    let ran = run(sandboxed, &upstream, &config, "slack.py");
+    let expected = format!(
+        "chat.postMessage {} True\nauth.test {} True\noauth.v2.access {} True\n",
+        sha256(&bot),
+        sha256(&user),
+        sha256(&app)
+    );
+    assert_eq!(ran.ok(), expected);
+    let mut places = injected(&ran);
+    places.sort();
+    let expected = [
+        "SLACK_BOT_TOKEN header:authorization",
+        "SLACK_CLIENT_SECRET basic",
+        "SLACK_USER_TOKEN body:form:token",
+    ];
+    assert_eq!(places, expected);
+}
+
+#[test]
+fn a_body_in_zstd_arrives_in_zstd_with_the_secret_and_comes_back_without() {
+    if !namespaces() || python().is_none() || !client("curl --version") {
+        return;
+    }
+    // As long as its placeholder, and not, and to be escaped.
+    for (place, end) in [("body", ""), ("body:json:/token", ""), ("body:json:/token", "\"\\é")] {
+        let upstream = upstream();
+        let mut sandboxed = Sandboxed::bare();
+        sandboxed.secret = format!("{}{end}", sandboxed.secret);
+        let secret = sandboxed.secret.clone();
+        let config = format!("[secrets.TOKEN]\nhosts = ['{HOST}']\nswap = ['{place}']\n");
+        let ran = run(sandboxed.env("TOKEN", &secret), &upstream, &config, "coded.py");
+        let digest = sha256(&secret);
+        assert_eq!(ran.ok(), format!("whole {digest} True\npieces {digest} True\ncurl 2 {digest} True\n"));
+        assert_eq!(
+            injected(&ran),
+            [format!("TOKEN {place}"), format!("TOKEN {place}"), format!("TOKEN {place}")]
+        );
+    }
+}
+
+/// The secrets injected, each with its place.
+fn injected(ran: &Ran) -> Vec<String> {
+    let records = ran.records("injection").into_iter();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    records.map(|record| format!("{} {}", text(&record["secret"]), text(&record["place"]))).collect()
 }
 
 /// What a request says of its signature.

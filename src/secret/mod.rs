@@ -11,6 +11,7 @@
 
 mod aws;
 mod basic;
+mod before;
 mod book;
 mod detect;
 mod elsewhere;

@@ -2,9 +2,10 @@
 //!
 //! Always from the host, never from an argument: arguments are world-readable. This file and those below it are the
 //! ones of the module that look outside the process, and they block. Invariant: an error names the source, never what
-//! was in it, and of a command its program alone.
+//! was in it, and of a command its program and what it complains of.
 
 mod command;
+mod complaint;
 mod file;
 
 use std::env;
@@ -39,7 +40,7 @@ pub enum Source {
 
 /// A program and its arguments; no shell ever sees them.
 ///
-/// Its `Debug` and every error show the program alone.
+/// Its `Debug` and every error show the program alone, and what that itself complains of.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Argv {
     program: String,
@@ -106,8 +107,17 @@ impl Source {
                 SecretValue::new(content).map(Loaded::from).map_err(unfit)
             }
             Self::Command(argv) => {
-                let failed = |cause| SourceError::Command { program: argv.shown(), cause };
-                let output = command::run(argv, bounds).map_err(failed)?;
+                let command::Ran { outcome, said } = command::run(argv, bounds);
+                let failed = |cause| SourceError::Command {
+                    program: argv.shown().into(),
+                    cause,
+                    said: said.as_str().into(),
+                };
+                let output = outcome.map_err(failed)?;
+                if !said.is_empty() {
+                    let program = argv.shown();
+                    tracing::warn!(program, said, "a secret's command writes to its standard error");
+                }
                 let command::Printed { value, expires } = command::read(&output).map_err(failed)?;
                 let value = SecretValue::new(value).map_err(unfit)?;
                 if expires.is_some_and(|expires| expires <= tls::wall_clock()) {
@@ -203,12 +213,15 @@ pub enum SourceError {
         cause: io::ErrorKind,
     },
     /// The command gave nothing that could be taken.
-    #[error("the command {program} {cause}")]
+    #[error("the command {program} {cause}{}{said}", if .said.is_empty() { "" } else { "; it says: " })]
     Command {
         /// The program, without its arguments.
-        program: String,
+        program: Box<str>,
         /// Why.
         cause: CommandError,
+        /// The last it wrote to its standard error: one line, escaped, bounded by `Limits::source_complaint`, and
+        /// without what it printed. Empty where it wrote nothing.
+        said: Box<str>,
     },
     /// There is a value, but it cannot be a secret.
     #[error("the value of {origin} {cause}")]
@@ -238,7 +251,7 @@ pub enum CommandError {
     #[error("was killed, since the sandbox has ended")]
     Stopped,
     /// It ended otherwise than with success.
-    #[error("ended with exit code {0}; run it by hand to see why, or look into the log")]
+    #[error("ended with exit code {0}; run it by hand to see why")]
     Exit(i32),
     /// A signal ended it.
     #[error("was ended by a signal; run it by hand to see why")]

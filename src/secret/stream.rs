@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
+use super::before::Before;
 use super::elsewhere::Reaction;
 use super::inject::{InjectError, Injection, Tally};
 use super::patterns::Patterns;
@@ -47,6 +48,8 @@ pub(super) struct Rules {
 pub struct InjectStream {
     rules: Rules,
     tally: Rc<Tally>,
+    /// What went by before `held`.
+    before: Before,
     /// What may be the beginning of a placeholder.
     held: BytesMut,
     /// How many octets of `held`, its first, were given already.
@@ -61,7 +64,8 @@ pub struct InjectStream {
 impl InjectStream {
     pub(super) fn new(rules: Rules, tally: Rc<Tally>) -> Self {
         let (cuts, news, told) = (Vec::new(), Vec::new(), Vec::new());
-        Self { rules, tally, held: BytesMut::new(), released: 0, open: Rc::default(), cuts, news, told }
+        let (before, held, open) = (Before::default(), BytesMut::new(), Rc::default());
+        Self { rules, tally, before, held, released: 0, open, cuts, news, told }
     }
 
     /// Whether any secret may come to stand in the text.
@@ -100,6 +104,7 @@ impl InjectStream {
         let hold = self.section(&text, from..text.len(), More::May, &mut swaps)?;
         self.held.extend_from_slice(text.get(hold..).unwrap_or_default());
         text.truncate(hold);
+        self.before.pass(&text);
         Ok(self.apply(text, &swaps))
     }
 
@@ -152,7 +157,8 @@ impl InjectStream {
         for found in found {
             let span = range.start + found.span.start..range.start + found.span.end;
             let given = text.get(span.start..self.released.min(span.end)).unwrap_or_default();
-            if let Some(write) = self.judge(&found, given)? {
+            let before = text.get(..span.start).unwrap_or_default();
+            if let Some(write) = self.judge(&found, (before, given))? {
                 swaps.push(Swap { span, found, write });
             }
         }
@@ -179,8 +185,12 @@ impl InjectStream {
         }
     }
 
-    /// What becomes of a placeholder, of which the first octets may have been `given` away.
-    fn judge(&mut self, found: &Found, given: &[u8]) -> Result<Option<Write>, InjectError> {
+    /// What becomes of a placeholder after `before`, of which the first octets may have been `given` away.
+    fn judge(
+        &mut self,
+        found: &Found,
+        (before, given): (&[u8], &[u8]),
+    ) -> Result<Option<Write>, InjectError> {
         let secret = self.tally.book.owner(found.pattern);
         match self.rules.reactions.get(secret) {
             Some(Reaction::Redact) => return Ok(Some(Write::Redacted)),
@@ -189,8 +199,9 @@ impl InjectStream {
             }
             Some(Reaction::Inert) | None => {}
         }
-        // One that is encoded besides is no placeholder where secrets may be.
-        if found.pattern != secret {
+        // One that is encoded besides is no placeholder where secrets may be, nor is one of which a reader of the secret
+        // would miss the beginning.
+        if found.pattern != secret || self.before.is_open_after(before) {
             return Ok(None);
         }
         let admits = |place: &&Place| place.admits.get(secret).copied().unwrap_or_default();

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
+use super::before::Before;
 use super::patterns::{Hit, PatternError, Patterns, Rest, Scan};
 use super::replace::substitute;
 
@@ -50,6 +51,8 @@ impl TextSecrets {
 pub struct TextStream {
     secrets: Arc<TextSecrets>,
     form: Form,
+    /// What went by before `held`.
+    before: Before,
     /// The beginning of a placeholder; usually empty.
     held: Bytes,
     /// The secrets it was told that they are in it.
@@ -69,7 +72,7 @@ impl TextStream {
     /// Begins a message.
     #[must_use]
     pub fn new(secrets: Arc<TextSecrets>) -> Self {
-        Self { secrets, form: Form::Unknown, held: Bytes::new(), told: Vec::new() }
+        Self { secrets, form: Form::Unknown, before: Before::default(), held: Bytes::new(), told: Vec::new() }
     }
 
     /// Whether a message has the length it had, whatever is in it.
@@ -96,9 +99,12 @@ impl TextStream {
         };
         let placeholders = &self.secrets.placeholders;
         // No placeholder lies in another or begins one, so the first found is the one that is there.
-        let Scan { hits, hold: settled } = placeholders.scan(&text, Rest::Unknown);
+        let Scan { mut hits, hold: settled } = placeholders.scan(&text, Rest::Unknown);
         self.held = Bytes::copy_from_slice(text.get(settled..).unwrap_or_default());
         text.truncate(settled);
+        // Of a secret after an escape that is open a reader would miss the beginning.
+        hits.retain(|hit| !self.before.is_open_after(text.get(..hit.start).unwrap_or_default()));
+        self.before.pass(&text);
         for hit in &hits {
             if !self.told.contains(&hit.pattern) {
                 self.told.push(hit.pattern);
@@ -189,6 +195,9 @@ mod tests {
             (" \r\n\t{\"x\":\"placeholder-2\"}", " \r\n\t{\"x\":\"a\\\"b\\\\c\\u000a\"}"),
             ("[\"placeholder-2\"]", "[\"a\\\"b\\\\c\\u000a\"]"),
             ("placeholder-", "placeholder-"),
+            ("[\"\\placeholder-1 \\u00placeholder-1\"]", "[\"\\placeholder-1 \\u00placeholder-1\"]"),
+            ("[\"\\nplaceholder-1\"]", "[\"\\nthe-1st-value\"]"),
+            ("%placeholder-1 %4placeholder-1", "%placeholder-1 %4placeholder-1"),
             ("placeholder-placeholder-1placeholder", "placeholder-the-1st-valueplaceholder"),
             ("", ""),
         ] {

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::sys::Pages;
 
 /// Shortest secret, in bytes: a shorter one would be found by chance in text that does not hold it.
-const SHORTEST: usize = 8;
+pub(super) const SHORTEST: usize = 8;
 /// Longest secret, in bytes: it must fit into a header field, and scrubbing holds back as much as a part of it.
 pub(super) const LONGEST: usize = 16 << 10;
 

@@ -191,9 +191,14 @@ fn a_commands_first_value_is_needed_and_its_words_are_told_nobody() {
     let runs = keys.0.join("runs");
     let failing = config("[\"sh\", \"-c\", \"echo hunter2hunter2; exit 4\"]");
     let (code, stdout, stderr) = said(&["run", "-c", &failing, "--", "echo", "started"]);
-    let expected = "portcullis: secret KEY: the command sh ended with exit code 4; run it by hand to see why, or look \
-        into the log\n";
+    let expected =
+        "portcullis: secret KEY: the command sh ended with exit code 4; run it by hand to see why\n";
     assert_eq!((code, stdout.as_str(), stderr.as_str()), (Some(125), "", expected));
+    let complaining = config("[\"sh\", \"-c\", \"echo hunter2hunter2; echo >&2 not signed in; exit 4\"]");
+    let (code, stdout, stderr) = said(&["run", "-c", &complaining, "--", "echo", "started"]);
+    assert_eq!((code, stdout.as_str()), (Some(125), ""));
+    assert!(stderr.ends_with("; run it by hand to see why; it says: not signed in\n"), "{stderr}");
+    assert_eq!((stderr.lines().count(), stderr.contains("hunter2")), (1, false), "{stderr}");
 
     let counting = config(&format!("[\"sh\", \"-c\", \"echo x >> {}; printf %s $TOKEN\"]", runs.display()));
     let name = fresh("command");

@@ -152,10 +152,11 @@ async fn a_file_renamed_over_is_seen_and_a_bad_one_is_not_taken(http: Http) {
     bed.finish().await;
 }
 
-/// A command that counts how often it runs, and gives `value` for two seconds, once.
+/// A command that counts how often it runs, and gives `value` for three seconds, once: long enough that it is
+/// asked again before they are over, whatever part of the first has passed already.
 fn once(dir: &Path, value: &str) -> String {
     let script = "echo >> $0/runs; test $(wc -l < $0/runs) = 1 || exit 7; \
-        printf '{\\\"value\\\":\\\"%s\\\",\\\"expires_at\\\":%s}' \\\"$(cat $0/value)\\\" $(($(date +%s) + 2))";
+        printf '{\\\"value\\\":\\\"%s\\\",\\\"expires_at\\\":%s}' \\\"$(cat $0/value)\\\" $(($(date +%s) + 3))";
     fs::write(dir.join("value"), value).unwrap();
     format!("{{ cmd = [\"sh\", \"-c\", \"{script}\", \"{}\"] }}", dir.display())
 }

@@ -1,10 +1,12 @@
 //! Smart HTTP for git, by `git http-backend` as a CGI ([RFC 3875](https://www.rfc-editor.org/rfc/rfc3875)).
 //!
-//! Pushes need Basic credentials; what they were is checked by whoever reads `Upstream::seen`.
+//! Whatever is asked for needs Basic credentials, those in the file `credentials` beside the repositories.
 
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -16,7 +18,10 @@ use super::upstream::{Body, channel, spawn, status};
 
 pub(crate) async fn serve(request: Request<Incoming>, root: Option<PathBuf>) -> Response<Body> {
     let Some(root) = root else { return status(StatusCode::NOT_FOUND, "no repositories here\n".into()) };
-    if !request.headers().contains_key("authorization") {
+    let known =
+        std::fs::read(root.join("credentials")).map(|known| format!("Basic {}", STANDARD.encode(known)));
+    let said = request.headers().get("authorization").map(|said| said.as_bytes());
+    if !known.is_ok_and(|known| said == Some(known.as_bytes())) {
         let mut response = status(StatusCode::UNAUTHORIZED, "who are you?\n".into());
         response.headers_mut().insert("www-authenticate", "Basic realm=\"git\"".parse().unwrap());
         return response;

@@ -161,6 +161,8 @@ async fn respond(request: Request<Incoming>, state: Arc<State>) -> Result<Respon
         _ if path.starts_with("/git/") => git::serve(request, state.git_root.clone()).await,
         "/" if seen.method == "POST" => apis::answer(&seen, request).await,
         _ if path.starts_with("/v1/") || path.starts_with("/bucket/") => apis::answer(&seen, request).await,
+        "/coded" => apis::coded(&seen, request).await,
+        _ if path.starts_with("/api/") => apis::slack(&seen, request).await,
         "/trailers" => trailers(&seen),
         "/gzip" => {
             let mut response = text("not really gzip");

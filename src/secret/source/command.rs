@@ -4,7 +4,6 @@
 //! Invariant: it ends, or is killed with all of its group, within `Limits::source_timeout`, and no more of what it says
 //! is kept than the bounds allow.
 
-use std::fmt::Write as _;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
@@ -16,8 +15,9 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde::Deserialize;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
+use super::complaint::Complaint;
 use super::file::without_line_end;
 use super::{Argv, Bounds, CommandError};
 use crate::limits::Limits;
@@ -30,20 +30,19 @@ pub(super) struct Printed {
     pub(super) expires: Option<SystemTime>,
 }
 
-/// Runs the command to its end and gives what it printed.
-pub(super) fn run(argv: &Argv, bounds: Bounds<'_>) -> Result<Zeroizing<Vec<u8>>, CommandError> {
-    let mut command = Command::new(&argv.program);
-    command.args(&argv.arguments).process_group(0);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().map_err(|error| CommandError::Start(error.kind()))?;
-    let mut running = Running::new(child, bounds.limits)?;
-    let ended = running.listen(bounds);
-    running.tell(argv, ended.is_ok());
-    let status = ended?;
-    match status.code() {
-        Some(0) => Ok(std::mem::take(&mut running.output)),
-        Some(code) => Err(CommandError::Exit(code)),
-        None => Err(CommandError::Signal),
+/// What became of a command.
+pub(super) struct Ran {
+    /// What it printed.
+    pub(super) outcome: Result<Zeroizing<Vec<u8>>, CommandError>,
+    /// What it says on its standard error, in one line.
+    pub(super) said: String,
+}
+
+/// Runs the command to its end.
+pub(super) fn run(argv: &Argv, bounds: Bounds<'_>) -> Ran {
+    match Running::start(argv, bounds.limits) {
+        Ok(running) => running.finish(bounds),
+        Err(cause) => Ran { outcome: Err(cause), said: String::new() },
     }
 }
 
@@ -53,11 +52,15 @@ struct Running {
     group: Option<Pid>,
     end: OwnedFd,
     output: Zeroizing<Vec<u8>>,
-    complaint: Zeroizing<Vec<u8>>,
+    complaint: Complaint,
 }
 
 impl Running {
-    fn new(mut child: Child, limits: &Limits) -> Result<Self, CommandError> {
+    fn start(argv: &Argv, limits: &Limits) -> Result<Self, CommandError> {
+        let mut command = Command::new(&argv.program);
+        command.args(&argv.arguments).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| CommandError::Start(error.kind()))?;
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let opened = group.ok_or(Errno::SRCH).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));
         let end = opened.map_err(|errno| {
@@ -71,8 +74,23 @@ impl Running {
             end,
             // Of the right size at once: a buffer that grows leaves its bytes behind.
             output: Zeroizing::new(Vec::with_capacity(limits.source_output)),
-            complaint: Zeroizing::new(Vec::with_capacity(limits.source_complaint)),
+            complaint: Complaint::new(limits.source_complaint),
         })
+    }
+
+    fn finish(mut self, bounds: Bounds<'_>) -> Ran {
+        let ended = self.listen(bounds);
+        let said = match ended {
+            // What else it printed, its complaint may repeat.
+            Err(CommandError::Output(_)) => String::new(),
+            Ok(_) | Err(_) => self.complaint.told(&self.output),
+        };
+        let outcome = ended.and_then(|status| match status.code() {
+            Some(0) => Ok(std::mem::take(&mut self.output)),
+            Some(code) => Err(CommandError::Exit(code)),
+            None => Err(CommandError::Signal),
+        });
+        Ran { outcome, said }
     }
 
     /// Listens until it has ended. Who else has its pipes open then is not waited for.
@@ -86,12 +104,17 @@ impl Running {
         }
         loop {
             let has_ended = wait(&self.end, [&stdout, &stderr], bounds.stop, deadline)?;
-            match drain(&mut stdout, &mut self.output, limits.source_output)? {
-                Room::Enough => {}
-                Room::None => return Err(CommandError::Output(limits.source_output)),
+            // Whatever the complaint repeats was printed before it, and so is read after it.
+            drain(&mut stderr, |octets| self.complaint.add(octets))?;
+            let mut is_too_much = false;
+            drain(&mut stdout, |octets| {
+                let fits = limits.source_output.saturating_sub(self.output.len());
+                self.output.extend(octets.iter().take(fits));
+                is_too_much |= octets.len() > fits;
+            })?;
+            if is_too_much {
+                return Err(CommandError::Output(limits.source_output));
             }
-            // Of a complaint the beginning is enough.
-            drain(&mut stderr, &mut self.complaint, limits.source_complaint)?;
             if has_ended {
                 self.group = None;
                 return self.child.wait().map_err(|error| CommandError::System(error.kind()));
@@ -100,15 +123,6 @@ impl Running {
                 return Err(CommandError::Timeout(limits.source_timeout));
             }
         }
-    }
-
-    /// Logs what it complained of.
-    fn tell(&self, argv: &Argv, has_ended: bool) {
-        if self.complaint.is_empty() {
-            return;
-        }
-        let (program, said) = (argv.shown(), printable(&self.complaint));
-        tracing::warn!(program, has_ended, said, "a secret's command writes to its standard error");
     }
 }
 
@@ -142,39 +156,30 @@ fn wait(
     if stop.is_some() && is_told(1) { Err(CommandError::Stopped) } else { Ok(is_told(0)) }
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Room {
-    Enough,
-    None,
-}
+/// Octets read of a pipe in one turn: more than the system keeps in one, so that all of what a process left is seen,
+/// and not without end, so that one that writes for ever meets its deadline.
+const TURN: usize = 1 << 20;
 
-/// Reads what is there, and keeps as much of it as `most` allows; a pipe at its end is closed.
-fn drain(pipe: &mut Option<OwnedFd>, kept: &mut Vec<u8>, most: usize) -> Result<Room, CommandError> {
+/// Reads what is there; a pipe at its end is closed.
+fn drain(pipe: &mut Option<OwnedFd>, mut take: impl FnMut(&[u8])) -> Result<(), CommandError> {
     let mut buffer = Zeroizing::new([0_u8; 4_096]);
-    let mut room = Room::Enough;
+    let mut heard = 0;
     while let Some(open) = pipe {
-        let read = match rustix::io::read(&*open, &mut buffer[..]) {
-            Ok(0) => {
-                *pipe = None;
-                break;
+        match rustix::io::read(&*open, &mut buffer[..]) {
+            Ok(0) => *pipe = None,
+            Ok(read) => {
+                take(buffer.get(..read).unwrap_or_default());
+                heard += read;
             }
-            Ok(read) => read,
             Err(Errno::AGAIN) => break,
-            Err(Errno::INTR) => continue,
+            Err(Errno::INTR) => {}
             Err(errno) => return Err(system(errno)),
-        };
-        let fits = most.saturating_sub(kept.len());
-        kept.extend(buffer.iter().take(read.min(fits)));
-        if read > fits {
-            room = Room::None;
         }
-        buffer.zeroize();
-        if room == Room::None && kept.len() >= most {
-            // Enough was heard for this turn; what goes on for ever meets the deadline between two turns.
+        if heard > TURN {
             break;
         }
     }
-    Ok(room)
+    Ok(())
 }
 
 fn system(errno: Errno) -> CommandError {
@@ -184,18 +189,6 @@ fn system(errno: Errno) -> CommandError {
 #[expect(clippy::disallowed_methods, reason = "a process outside is waited for, on a thread that may block")]
 fn now() -> Instant {
     Instant::now()
-}
-
-/// One line that does nothing to a log.
-fn printable(text: &[u8]) -> String {
-    let mut line = String::new();
-    for character in String::from_utf8_lossy(text).trim_end().chars() {
-        match character {
-            ' '..='~' => line.push(character),
-            other => drop(write!(line, "{}", other.escape_default())),
-        }
-    }
-    line
 }
 
 /// Takes apart what was printed: the value alone, or JSON with the time of its end.

@@ -201,6 +201,35 @@ fn a_command_that_gives_no_secret_is_told_without_its_words() {
 }
 
 #[test]
+fn a_command_that_gives_no_secret_is_told_with_its_last_complaint() {
+    let limits =
+        Limits { source_complaint: 64, source_timeout: Duration::from_secs(20), ..Limits::default() };
+    let told = |script: &str| shell(script).load(&limits).err().unwrap().to_string();
+    for (script, says) in [
+        (
+            "echo >&2 not signed in; exit 3",
+            "sh ended with exit code 3; run it by hand to see why; it says: not signed in",
+        ),
+        ("printf >&2 'a\\033[2J\\nb\\351\\n\\n'; exit 3", "; it says: a\\u{1b}[2J / b\\u{fffd}"),
+        ("seq 100000 >&2; echo >&2 the end; exit 3", " / 99999 / 100000 / the end"),
+        ("echo >&2 no JSON; echo '{}'", "\"expires_at\": TIME}; it says: no JSON"),
+        ("echo >&2 bye; kill -9 $$", "by a signal; run it by hand to see why; it says: bye"),
+        (
+            "echo hunter2hunter2; echo >&2 hunter2hunter2; exit 3",
+            "; it says: (kept back, since it repeats what the command printed)",
+        ),
+        (
+            "yes hunter2hunter2 | tee /dev/stderr",
+            "printed more than 65536 octets; see that it prints the value alone",
+        ),
+    ] {
+        let text = told(script);
+        assert!(text.ends_with(says) && !text.contains("hunter2"), "{text}");
+        assert!(text.chars().all(|character| matches!(character, ' '..='~')) && text.len() < 400, "{text}");
+    }
+}
+
+#[test]
 fn a_command_that_nobody_waits_for_is_killed() {
     let (stop, running) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let scratch = Scratch::new();

@@ -51,6 +51,23 @@ fn a_body_is_swapped_as_its_type_spells_it() {
     check(&["body"], value, FORM, "a={}&b=c", "a=canary%22%5C%20%2F%2B%C3%A9%01&b=c");
 }
 
+/// Else an upstream would read the secret without its beginning, and give it back so.
+#[test]
+fn no_secret_is_written_where_an_escape_would_take_its_beginning() {
+    let value = "f00dcanary-0123456789";
+    for before in ["%", "%4", "%25", "%254", "%5c", "%5Cu0"] {
+        check(&["body:form:k"], value, FORM, &format!("k={before}{{}}"), &format!("k={before}{{}}"));
+        check(&["body"], value, "", &format!("{before}{{}} {{}}"), &format!("{before}{{}} {value}"));
+    }
+    // As it was first seen: the name, not the value.
+    check(&["body"], value, FORM, "b=1&a%+a=1&a%4{}=&c", "b=1&a%+a=1&a%4{}=&c");
+    for before in ["\\", "\\\\", "\\u", "\\u00", "\\u004", "\\u005c", "%4"] {
+        let json = |value: &str| format!("[\"{{}}{before}{value}\"]");
+        check(&["body"], value, JSON, &json("{}"), &json("{}").replacen("{}", value, 1));
+    }
+    check(&["body"], value, JSON, "[\"\\n{}\\u0041{}\"]", &format!("[\"\\n{value}\\u0041{value}\"]"));
+}
+
 #[test]
 fn only_the_named_place_is_swapped() {
     let json = r#"{"k":"{}","l":["{}","{}"],"t":"say {} twice"}"#;
@@ -215,7 +232,8 @@ fn a_placeholder_in_a_strangers_body_is_treated_as_configured() {
 
 /// A JSON text with placeholders here and there, and what a plain rewriting of the whole makes of it.
 fn text() -> impl Strategy<Value = Vec<(usize, String)>> {
-    let gap = "[a-z\"\\\\/ \u{e9}s-]{0,6}";
+    // None ends in what could be the beginning of an escape.
+    let gap = "([a-tv-z\"\\\\/ \u{e9}s-]{0,6}[a-tv-z\"/ \u{e9}s-])?";
     prop::collection::vec((0_usize..4, gap), 0..6)
 }
 

@@ -49,6 +49,23 @@ fn an_escaped_placeholder_is_found() {
     assert_eq!(super::super::spelling::percent_decoded(uri.as_bytes()), format!("/?k= {TOKEN}").as_bytes());
 }
 
+/// Else an upstream would read the secret without its beginning, and give it back so.
+#[test]
+fn no_secret_is_written_where_an_escape_would_take_its_beginning() {
+    const DIGITS: &str = "3f9a0c7be1d2f4a68895canary";
+    for swap in ["query", "query:k"] {
+        for before in ["%", "%4", "%25", "%254", "%5C", "%5cu00"] {
+            let with = |token: &str| format!("/?k={before}{token}&l=%41");
+            let (uri, told) = target(&[swap], DIGITS, with).unwrap();
+            assert!(!uri.contains(&DIGITS[4..]) && told.is_empty(), "{uri}");
+        }
+        let (uri, _) = target(&[swap], DIGITS, |token| format!("/?k=%41{token}&l=%4")).unwrap();
+        assert_eq!(uri, format!("/?k=%41{DIGITS}&l=%4"));
+    }
+    let (uri, told) = target(&["path"], DIGITS, |token| format!("/a%{token}")).unwrap();
+    assert!(!uri.contains(&DIGITS[4..]) && told.is_empty(), "{uri}");
+}
+
 #[test]
 fn what_is_no_url_any_more_is_refused_before_anything_is_written() {
     let long = format!("canary{}", "/".repeat(11_000));
