@@ -121,7 +121,7 @@ fn denied(bed: &bed::Bed) -> (http::StatusCode, String) {
     let events = bed.events.borrow();
     let denied = events.iter().filter_map(|event| match event {
         Event::Denied { refusal, .. } => Some((refusal.status(), refusal.text().to_owned())),
-        _ => None,
+        Event::Request { .. } | Event::Injected { .. } | Event::Failed { .. } => None,
     });
     let [denied] = &denied.collect::<Vec<_>>()[..] else { panic!("{events:?}") };
     denied.clone()

@@ -73,8 +73,10 @@ async fn a_body_with_too_many_secrets_is_refused_and_never_ends(alpn: Alpn) {
     }
 }
 
-/// Ends of a secret, each with what the guest is told.
-const ENDS: [(fn(&Secrets), StatusCode, &str); 2] = [
+/// An end of a secret, and what the guest is told.
+type Death = (fn(&Secrets), StatusCode, &'static str);
+
+const ENDS: [Death; 2] = [
     (|secrets| secrets.revoke("TOKEN").unwrap(), StatusCode::FORBIDDEN, "secret TOKEN was revoked"),
     (expire, StatusCode::SERVICE_UNAVAILABLE, "the value of secret TOKEN has expired"),
 ];
