@@ -15,7 +15,11 @@ use memchr::memmem;
 use portcullis::link::{Frame, Link, Offload};
 use portcullis::secret::{SecretSpec, SecretValue};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tracing_subscriber::filter::LevelFilter;
+use tracing::Level;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The name of the secret that a canary is where a test has no other use for it.
 pub(crate) const NAME: &str = "CANARY";
@@ -269,16 +273,23 @@ static NEEDLES: Mutex<Vec<Sought>> = Mutex::new(Vec::new());
 /// Canaries that were logged, and the lines.
 static LINES: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
-/// Has every log line, at every level and of every crate, looked through.
+/// Has every log line of ours and, at every level and of every crate, of the threads of sandboxes looked through.
+///
+/// What other crates trace on a test's own thread, they trace for each octet of its peers as well: too much to write.
 fn listen() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        tracing_subscriber::fmt()
-            .with_max_level(LevelFilter::TRACE)
-            .with_ansi(false)
-            .with_writer(|| Log)
-            .init();
+        let looked_at = dynamic_filter_fn(|line, _| {
+            *line.level() <= Level::DEBUG || line.target().starts_with(THREADS) || is_a_sandboxs()
+        });
+        let log = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Log);
+        tracing_subscriber::registry().with(log.with_filter(looked_at)).init();
     });
+}
+
+/// Whether this thread is one of a sandbox.
+fn is_a_sandboxs() -> bool {
+    std::thread::current().name().is_some_and(|name| name.starts_with(THREADS))
 }
 
 /// Keeps the lines that have a canary, and no other.
@@ -286,7 +297,7 @@ struct Log;
 
 impl io::Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let is_sandboxes = std::thread::current().name().is_some_and(|name| name.starts_with(THREADS));
+        let is_sandboxes = is_a_sandboxs();
         for Sought { value, needles, whose } in NEEDLES.lock().unwrap().iter() {
             let is_in = || needles.iter().any(|needle| memmem::find(line, needle).is_some());
             if (is_sandboxes || *whose == Whose::Anybodys) && is_in() {
