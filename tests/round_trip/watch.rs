@@ -8,7 +8,7 @@ use base64::Engine as _;
 use portcullis::link::{Frame, Link, Offload, memory};
 
 use crate::canary::{End, over};
-use crate::memory::{Canary, HOST, Plan, run};
+use crate::memory::{Canary, Plan, run};
 
 #[test]
 fn a_canary_is_noticed_in_one_piece_and_at_every_split() {
@@ -92,7 +92,7 @@ fn a_link_that_leaks_is_noticed_by_the_bed_and_fails_its_test() {
         let secret = plan.canary().into_bytes();
         let bed = plan.start_on(ours, Leaking { link: theirs, secret });
         // Whatever is in a frame: an answer of the gateway's to a question is one.
-        bed.address(HOST).await;
+        bed.address("denied.example").await;
         let seen = bed.canary.caught();
         assert!(!seen.is_empty() && seen.iter().all(|place| place == "a frame"), "{seen:?}");
         bed.finish().await;
