@@ -8,14 +8,18 @@ mod inside;
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use support::canary;
 use support::pki;
 use support::sandboxed::{client, namespaces};
 
 const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
-/// A value that no line of ours may hold.
+/// A value that no line of ours may hold, nor any part of it.
 const VALUE: &str = "hunter2-hunter2-hunter2";
+/// Another, in the environment of every command.
+static CANARY: LazyLock<String> = LazyLock::new(canary::value);
 
 /// A directory of one test's own, removed with it.
 struct Scratch(PathBuf);
@@ -39,7 +43,7 @@ impl Scratch {
         let mut command = Command::new(program);
         command.current_dir(&self.0).stdin(Stdio::null()).env("GOOD", VALUE).env("SHORT", "hunter2");
         command.env("EMPTY", "").env("CR", format!("{VALUE}\r")).env("LF", format!("{VALUE}\n"));
-        command.env("LONG", VALUE.repeat(1000));
+        command.env("LONG", VALUE.repeat(1000)).env(canary::NAME, CANARY.as_str());
         command
     }
 }
@@ -61,6 +65,7 @@ fn assert_refused(scratch: &Scratch, output: &Output, says: &str) {
         "{stderr}"
     );
     assert!(!stderr.contains("hunter2"), "{stderr}");
+    canary::assert_not_in(&CANARY, "what it says", &output.stderr);
     assert!(!scratch.0.join("started").exists(), "{says}: the command ran");
     let audit = std::fs::read_to_string(scratch.0.join("audit.jsonl")).unwrap_or_default();
     assert_eq!(audit, "", "{says}");
@@ -70,7 +75,8 @@ fn assert_refused(scratch: &Scratch, output: &Output, says: &str) {
 fn refuses(flags: &[&str], says: &str) {
     let scratch = Scratch::new();
     let mut command = scratch.command(PORTCULLIS);
-    command.args(["run", "--audit", "audit.jsonl"]).args(flags).args(["--", "touch", "started"]);
+    command.args(["run", "--audit", "audit.jsonl", "--secret", "CANARY@canary.example"]);
+    command.args(flags).args(["--", "touch", "started"]);
     assert_refused(&scratch, &command.output().unwrap(), says);
 }
 
@@ -307,8 +313,11 @@ fn the_exit_code_is_the_commands_or_the_shells() {
     ] {
         let mut run = scratch.command(PORTCULLIS);
         // A directory of the PATH that cannot be searched would make "not found" a "permission denied".
-        run.env("PATH", "/usr/bin:/bin").args(["run", "--"]).args(command);
+        run.env("PATH", "/usr/bin:/bin")
+            .args(["run", "--secret", "CANARY@canary.example", "--"])
+            .args(command);
         let output = run.output().unwrap();
+        canary::assert_not_in(&CANARY, "what it says", &[&output.stdout[..], &output.stderr].concat());
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{command:?}: {stderr}");
         let lines = usize::from(code == 126 || code == 127);

@@ -124,3 +124,54 @@ fn exceptions_to_lints_give_a_reason() {
         );
     }
 }
+
+/// What gives a test its canary: it makes the secret, and looks through what the guest gets and what is logged.
+const HARNESSES: [(&str, &[&str]); 5] = [
+    ("tests/support/canary.rs", &["canary::over(", "canary::assert_not_in("]),
+    ("tests/support/http_peers.rs", &["http_peers::run("]),
+    ("tests/support/memory.rs", &["memory::run("]),
+    ("tests/support/sandboxed.rs", &["Sandboxed::new(", "Sandboxed::bare("]),
+    ("tests/support/served.rs", &["Serve::new("]),
+];
+/// Integration tests without one, each with its reason.
+const WITHOUT_CANARY: [(&str, &str); 3] = [
+    ("prepare", "no sandbox of it ever has a guest"),
+    ("scrub", "its random secrets are the test, and every octet that comes out is compared"),
+    ("tidy", "it reads the sources"),
+];
+
+#[test]
+fn every_integration_test_carries_a_canary() {
+    let all = sources("tests");
+    for (harness, _) in HARNESSES {
+        let (_, text) = all.iter().find(|(path, _)| path == Path::new(harness)).unwrap();
+        assert!(harness.ends_with("canary.rs") || text.contains("canary::"), "{harness} looks for nothing");
+    }
+    let uses = |text: &str| {
+        let words = HARNESSES.iter().flat_map(|(_, words)| *words);
+        // Imported first, most often.
+        let imported = ["use memory::", "use crate::memory::"].iter().any(|import| text.contains(import));
+        imported || words.into_iter().any(|word| text.contains(word))
+    };
+    let roots = all.iter().filter_map(|(path, _)| match path.components().count() {
+        2 => Some((path.file_stem().unwrap().to_str().unwrap(), path.with_extension(""))),
+        3 if path.ends_with("main.rs") => {
+            let folder = path.parent().unwrap();
+            Some((folder.file_name().unwrap().to_str().unwrap(), folder.to_owned()))
+        }
+        _ => None,
+    });
+    let mut count = 0;
+    for (name, folder) in roots {
+        count += 1;
+        let mut texts =
+            all.iter().filter(|(path, _)| path.with_extension("") == folder || path.starts_with(&folder));
+        let carries = name != "tidy" && texts.any(|(_, text)| uses(text));
+        let excused = WITHOUT_CANARY.iter().any(|(own, _)| *own == name);
+        assert!(
+            carries != excused,
+            "tests/{name}: run it by a harness with a canary (tests/support/canary.rs), or say why not"
+        );
+    }
+    assert!(count > 15, "{count} integration tests were found");
+}

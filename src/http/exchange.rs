@@ -213,12 +213,12 @@ impl Exchanges {
         let length = length(&parts, body);
         fields::write_request(&mut parts, &self.target, length)
             .map_err(|_| Refusal::bad_request("the request target cannot be passed on"))?;
-        let Put { carried, change } = self.put_secrets(&mut parts, body, peer, subject).await?;
+        let Put { carried, change, uses } = self.put_secrets(&mut parts, body, peer, subject).await?;
         if let Some(scrubber) = &scrubber {
             scrubber.request(&mut parts.headers);
         }
         if let Some(handshake) = &mut handshake {
-            handshake.ask(&mut parts.headers, scrubber.as_ref());
+            handshake.ask(&mut parts.headers, scrubber.as_ref(), uses);
             self.switch.ask();
         }
         Ok(Prepared { parts, sender, handshake, scrubber, carried, change, signed })
@@ -308,7 +308,7 @@ impl Exchanges {
             parts.extensions.clear();
         }
         handshake.confirm(&mut parts.headers);
-        self.switch.agree(scrubber.map(|_| handshake.into_subject()));
+        self.switch.agree(scrubber.map(|_| handshake.into_asked()));
         Ok(Response::from_parts(parts, GuestBody::empty()))
     }
 

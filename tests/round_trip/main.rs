@@ -10,6 +10,9 @@
     reason = "what a test does not reckon with ends it"
 )]
 
+#[expect(dead_code, reason = "each harness uses its part")]
+#[path = "../support/canary.rs"]
+mod canary;
 #[expect(dead_code, reason = "the guest is shared with the tests of the network")]
 #[path = "../support/guest.rs"]
 mod guest;
@@ -32,7 +35,6 @@ macro_rules! on_h1_and_h2 {
 }
 
 mod audit;
-mod canary;
 mod certificates;
 mod datagrams;
 mod dns;
@@ -45,6 +47,7 @@ mod opaque;
 mod published;
 mod secrets;
 mod tls;
+mod watch;
 
 use rustls::{ALL_VERSIONS, ServerConfig};
 

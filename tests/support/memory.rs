@@ -10,8 +10,6 @@ mod client;
 mod dns;
 #[path = "memory/origin.rs"]
 mod origin;
-#[path = "memory/watch.rs"]
-mod watch;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -29,13 +27,14 @@ use portcullis::secret::{Location, SecretSpec, SecretValue};
 use tokio::sync::broadcast;
 use tokio::task::LocalSet;
 
+use crate::canary::{self, Watched};
 use crate::guest::Guest;
 use crate::pki;
 
+pub(crate) use crate::canary::Canary;
 pub(crate) use client::{End, Http, Offer};
 pub(crate) use dns::{addresses, question};
 pub(crate) use origin::{Origin, Reply, Seen};
-pub(crate) use watch::Canary;
 
 /// The host that may have the secret.
 pub(crate) const HOST: &str = "api.example.com";
@@ -52,8 +51,10 @@ const MTU: usize = 1500;
 /// Runs a test on one thread.
 pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, async {
-        tokio::time::timeout(WATCHDOG, Box::pin(test)).await.expect("the test hangs");
+    canary::over(|| {
+        LocalSet::new().block_on(&runtime, async {
+            tokio::time::timeout(WATCHDOG, Box::pin(test)).await.expect("the test hangs");
+        });
     });
 }
 
@@ -190,9 +191,13 @@ impl Plan {
         let prepared = builder.config(config).limits(limits).slot(slot).prepare().unwrap();
         let sandbox = prepared.start(ours).unwrap();
         let network = net::Config::for_slot(slot);
-        let guest = Guest::new(canary.watched(theirs), &network);
+        let guest = Guest::new(watched(&canary, theirs), &network);
         Bed { guest, events: sandbox.events(), sandbox: Some(sandbox), network, canary }
     }
+}
+
+fn watched<L: Link>(canary: &Canary, theirs: L) -> Watched<L> {
+    canary.watched(canary::End::Guests, theirs)
 }
 
 fn secret(name: &str, value: &str, host: &str, swap: Vec<Location>) -> SecretSpec {
@@ -216,7 +221,7 @@ impl Bed {
 
     /// Unplugs the guest and plugs another in.
     pub(crate) fn replug<T: Link + 'static>(&mut self, theirs: T) {
-        self.guest = Guest::new(self.canary.watched(theirs), &self.network);
+        self.guest = Guest::new(watched(&self.canary, theirs), &self.network);
     }
 
     /// The gateway's IPv4 address.
