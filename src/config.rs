@@ -7,6 +7,7 @@ mod error;
 mod file;
 mod network;
 mod secret;
+mod upstream;
 
 pub use error::{ConfigError, Place, Problem};
 pub use secret::SecretEntry;
@@ -22,6 +23,7 @@ use crate::name::HostPattern;
 use crate::net::{self, Addressing};
 use crate::policy::{self, AllowRule, ConnectTo, Policy, Protocol, Publish, RuleSource, overlap};
 use crate::secret::Source;
+use crate::upstream::Upstreams;
 
 /// The whole configuration of one sandbox.
 ///
@@ -43,6 +45,8 @@ pub struct Config {
     pub nameservers: Vec<SocketAddr>,
     /// Ports of the host's that lead into the guest.
     pub publish: Vec<Publish>,
+    /// How upstreams are reached and verified, where that differs by host.
+    pub upstreams: Upstreams,
     /// The addresses of the guest's link.
     pub addressing: Addressing,
     /// The bounds of the sandbox.
@@ -146,6 +150,10 @@ impl Config {
         }
         for pattern in &self.passthrough {
             let by_tcp = |rule: &&AllowRule| rule.protocol() == Protocol::Tcp;
+            if let Some(host) = self.upstreams.contradiction(pattern) {
+                let problem = Problem::UpstreamPassedThrough { host: host.to_string() };
+                return Err(ConfigError { place: Place::Passthrough(pattern.to_string()), problem });
+            }
             if !self.allow.iter().filter(by_tcp).any(|rule| overlap(rule.pattern(), pattern)) {
                 let problem = Problem::PassthroughNotAllowed;
                 return Err(ConfigError { place: Place::Passthrough(pattern.to_string()), problem });
@@ -188,7 +196,7 @@ impl Config {
 
     /// The rules it comes to, for more to be added: explicit ones first, then the hosts of secrets.
     pub fn rules(&self) -> policy::Builder {
-        let mut builder = Policy::builder();
+        let mut builder = Policy::builder().upstreams(Arc::new(self.upstreams.clone()));
         for rule in &self.allow {
             builder = builder.allow(rule.clone());
         }

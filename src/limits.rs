@@ -9,6 +9,7 @@ mod keys;
 use std::time::Duration;
 
 use keys::bounds;
+pub(crate) use keys::time;
 pub use keys::{Amount, LimitError};
 
 /// The least and the most a ring may hold, octets: some segments of the usual size, and all that RFC 7323 §2.3 can

@@ -34,6 +34,7 @@ fn mirror() -> Mirror {
         origin: Origin { scheme: Scheme::Http, host: HostName::parse("a.example").unwrap(), port: 80 },
         secrets: Secrets::new(Vec::new()).unwrap(),
         limits: Arc::new(Limits::default()),
+        response_timeout: None,
         events: Rc::new(|_| {}),
         can_record: Rc::new(|| true),
     }

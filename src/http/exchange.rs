@@ -14,6 +14,7 @@ use http::{Request, Response, StatusCode, request, response};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper::service::Service;
+use rustls::AlertDescription;
 
 use super::answer::Answer;
 use super::blame::{self, Abandoned, Ending, Sent};
@@ -258,33 +259,55 @@ impl Exchanges {
         }
     }
 
-    /// Sends `request` and waits for the head of its answer, however long that takes.
+    /// Sends `request` and waits for the head of its answer, as long as the host's options say, or for ever.
     async fn send(
         &self,
         sender: &Sender,
         request: Request<RequestBody>,
         progress: &Progress,
     ) -> Result<Response<Incoming>, Ending> {
-        let sent = match sender {
-            Sender::H1(sender) => {
-                // A closed connection shows here; try_send below gives the request back.
-                let _ = poll_fn(|cx| sender.borrow_mut().poll_ready(cx)).await;
-                let sending = sender.borrow_mut().try_send_request(request);
-                sending.await
+        let sending = async {
+            match sender {
+                Sender::H1(sender) => {
+                    // A closed connection shows here; try_send below gives the request back.
+                    let _ = poll_fn(|cx| sender.borrow_mut().poll_ready(cx)).await;
+                    let sending = sender.borrow_mut().try_send_request(request);
+                    sending.await
+                }
+                Sender::H2(sender) => sender.clone().try_send_request(request).await,
             }
-            Sender::H2(sender) => sender.clone().try_send_request(request).await,
+        };
+        let sent = match self.mirror.response_timeout {
+            None => sending.await,
+            Some(limit) => tokio::select! {
+                sent = sending => sent,
+                () = progress.unanswered(limit) => {
+                    return Err(Ending::Failed(blame::unanswered(&self.mirror.origin.host, limit)));
+                }
+            },
         };
         sent.map_err(|mut failed| {
             let sent = if failed.take_message().is_some() { Sent::No } else { Sent::Perhaps };
             if sent == Sent::No && self.proven.get() {
                 return Ending::unprocessed();
             }
-            blame::ending(&failed.into_error(), &self.mirror.origin.host, progress)
+            match (blame::ending(&failed.into_error(), &self.mirror.origin.host, progress), self.alert()) {
+                (Ending::Failed(_), Some(alert)) => {
+                    Ending::Failed(blame::alerted(&self.mirror.origin.host, alert))
+                }
+                (ending, _) => ending,
+            }
         })
     }
 
     fn gone(&self) -> Refusal {
-        blame::gone(&self.mirror.origin.host)
+        let host = &self.mirror.origin.host;
+        self.alert().map_or_else(|| blame::gone(host), |alert| blame::alerted(host, alert))
+    }
+
+    /// The alert by which the upstream ended its TLS, if it did.
+    fn alert(&self) -> Option<AlertDescription> {
+        self.peer().and_then(VerifiedPeer::alert)
     }
 
     /// Agrees to an upgrade that was asked for and is rightly answered; the connection does the rest.

@@ -88,6 +88,7 @@ impl Case {
             secrets: Arc::clone(&self.secrets),
             limits: Arc::default(),
             can_record: Rc::new(|| true),
+            response_timeout: None,
             events: Rc::new(move |event| {
                 if let Event::Injected { hold, .. } = &event {
                     recording(hold);

@@ -11,6 +11,7 @@ mod datagram;
 mod ingress;
 mod live;
 mod permit;
+mod proxied;
 mod rule;
 mod service;
 mod verdict;
@@ -18,6 +19,7 @@ mod verdict;
 pub use ingress::{Admission, Publish, PublishError, Subnet, SubnetError, Transport};
 pub use live::Live;
 pub use permit::{DatagramPermit, Dial, Dialled, Dialling, EchoPermit, Permit, UdpPermit};
+pub use proxied::Destination;
 pub(crate) use rule::is_localhost;
 pub use rule::{AllowRule, ConnectTo, Ports, RuleError, RuleSource, Target, overlap};
 pub use service::{Protocol, Reserved, Service};
@@ -30,6 +32,7 @@ use std::time::Instant;
 
 use crate::dns::{Meaning, Names};
 use crate::name::{HostName, HostPattern, Origin};
+use crate::upstream::Upstreams;
 
 /// Where the host alias is dialled, in this order.
 const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
@@ -44,6 +47,7 @@ pub struct Policy {
     rules: Vec<Arc<AllowRule>>,
     connect_to: HashMap<HostName, Vec<ConnectTo>>,
     passthrough: Vec<HostPattern>,
+    upstreams: Arc<Upstreams>,
 }
 
 /// Gathers the rules of a [`Policy`].
@@ -99,14 +103,16 @@ impl Policy {
         }
     }
 
-    /// A name with an address of the sandbox's own: an operator's `--connect-to` says where it is, else its
-    /// rule came later than its address, and only a name that the flow carries can be resolved.
+    /// A name with an address of the sandbox's own: an operator's `--connect-to` says where it is, or a proxy finds it,
+    /// else its rule came later than its address, and only a name that the flow carries can be resolved.
     fn mapped_at_syn(&self, name: &HostName, port: u16) -> AtSyn {
         let name = match self.at_host(name, port) {
             Verdict::Allow(name) => name,
             Verdict::Deny(denial) => return AtSyn::Refuse(denial),
         };
-        let Some(to) = self.connect_to(name.host(), port) else { return AtSyn::Sniff };
+        let Some(to) = self.connect_to(name.host(), port) else {
+            return if self.is_resolved_there(name.host()) { AtSyn::DialByName(name) } else { AtSyn::Sniff };
+        };
         match self.at_addr(&name, to.ip()) {
             Verdict::Allow(permit) => AtSyn::DialFirst { permits: vec![permit], names: vec![name] },
             Verdict::Deny(denial) => AtSyn::Refuse(denial),
@@ -239,7 +245,7 @@ impl Policy {
             AtQuestion::Loopback
         } else if !self.rules.iter().any(|rule| rule.names(host)) {
             AtQuestion::Deny(Denial::by_question(host))
-        } else if self.connect_to.contains_key(host) {
+        } else if self.connect_to.contains_key(host) || self.is_resolved_there(host) {
             AtQuestion::Map
         } else {
             AtQuestion::Forward

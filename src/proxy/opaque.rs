@@ -8,38 +8,51 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 
-use super::dial::dial_any;
 use super::flow::{Flow, Served};
 use super::leaning::Leaning;
 use super::splice::splice;
+use super::way::Way;
 use super::{plain, tls};
 use crate::audit::FlowKind;
 use crate::net::{self, Incoming};
-use crate::policy::{Denial, Dialled, NamePermit, Permit};
+use crate::policy::{Denial, Destination, NamePermit, Permit};
 use crate::sniff::{Protocol, Rewind, Sniffer};
+use crate::upstream::Stream;
+
+/// What an opaque flow is to be connected to.
+pub(super) enum Goal {
+    /// These addresses, allowed by these names.
+    Addresses(Vec<Permit>, Vec<NamePermit>),
+    /// The name, whose addresses a proxy finds.
+    Name(NamePermit),
+}
 
 /// Dials what was permitted, then accepts and serves.
 ///
 /// The host alias is never inspected: it is this machine, by an explicit rule.
-pub(super) async fn serve(
-    flow: &Flow,
-    incoming: Incoming,
-    permits: Vec<Permit>,
-    names: Vec<NamePermit>,
-) -> Option<Served> {
+pub(super) async fn serve(flow: &Flow, incoming: Incoming, goal: Goal) -> Option<Served> {
     let context = &flow.context;
-    let first = names.first()?;
+    let (first, permits) = match goal {
+        Goal::Addresses(permits, names) => (names.into_iter().next()?, Some(permits)),
+        Goal::Name(name) => (name, None),
+    };
     let _leaning = Leaning::on(context, flow.destination.ip(), first.host().clone());
-    let dialled = tokio::select! {
-        dialled = dial_any(&context.dial, permits, context.limits.dial) => dialled,
+    let way = Way::to(context, first.host(), first.port());
+    let dialling = async {
+        match permits {
+            Some(permits) => way.dial(context, permits).await,
+            None => way.tunnel(context, vec![Destination::Name(first.clone())]).await,
+        }
+    };
+    let connected = tokio::select! {
+        connected = dialling => connected,
         () = incoming.cancelled() => return None,
     };
-    let dialled = match dialled {
-        Ok(dialled) => dialled,
+    let connection = match connected {
+        Ok(connection) => connection,
         Err(error) => {
-            tracing::debug!(flow = flow.id, %error, "dial failed");
+            tracing::info!(flow = flow.id, host = %first.host(), %error, "dial failed");
             incoming.refuse();
             return None;
         }
@@ -47,23 +60,23 @@ pub(super) async fn serve(
     let served = Served {
         kind: FlowKind::Opaque,
         host: Some(first.host().clone()),
-        upstream: Some(dialled.permit().addr()),
+        upstream: connection.destination().addr(),
         rule: Some(first.rule().to_string()),
     };
     let stream = incoming.accept();
     flow.watch(&stream);
     if first.host().is_host_alias() {
-        relay(flow, stream, dialled.stream).await;
+        relay(flow, stream, connection.stream).await;
         return Some(served);
     }
-    inspect_and_relay(flow, stream, dialled, served).await
+    inspect_and_relay(flow, stream, connection.stream, served).await
 }
 
 /// Looks for TLS and HTTP in the guest's first bytes, while the server may greet.
 async fn inspect_and_relay(
     flow: &Flow,
     mut stream: net::TcpStream,
-    dialled: Dialled,
+    mut upstream: Stream,
     served: Served,
 ) -> Option<Served> {
     let limits = &flow.context.limits;
@@ -71,7 +84,7 @@ async fn inspect_and_relay(
     let mut greeting = Greeting::None;
     let protocol = loop {
         let greet = |cx: &mut Context<'_>, stream: &mut net::TcpStream| {
-            pass_greeting(cx, (stream, &dialled.stream), &mut greeting, limits.bytes_per_turn)
+            pass_greeting(cx, (stream, &mut upstream), &mut greeting, limits.bytes_per_turn)
         };
         let protocol = sniffer.run_beside(&mut stream, greet).await.ok()?;
         if protocol != Protocol::Silent {
@@ -94,8 +107,8 @@ async fn inspect_and_relay(
             None
         }
         (Protocol::Unknown | Protocol::Silent | Protocol::Eof, _) => {
-            let Dialled { stream: mut upstream, .. } = dialled;
             upstream.write_all(&sniffed.bytes).await.ok()?;
+            upstream.flush().await.ok()?;
             relay(flow, stream, upstream).await;
             Some(served)
         }
@@ -113,20 +126,21 @@ enum Greeting {
 /// Octets go straight into the guest's ring, so none is on the way when the guest has shown what it speaks.
 fn pass_greeting(
     cx: &mut Context<'_>,
-    (guest, server): (&mut net::TcpStream, &TcpStream),
+    (guest, server): (&mut net::TcpStream, &mut Stream),
     greeting: &mut Greeting,
     budget: usize,
 ) -> Poll<io::Result<Protocol>> {
-    let mut moved = 0;
+    let (mut moved, waker) = (0, cx.waker());
     while moved < budget {
-        match ready!(guest.poll_fill(cx, |ring| server.try_read(ring))) {
+        let read = |ring: &mut [u8]| server.try_read(&mut Context::from_waker(waker), ring);
+        match ready!(guest.poll_fill(cx, read)) {
             // The relay will find the end again, and pass it on.
             Ok(0) => return Poll::Ready(Ok(Protocol::Unknown)),
             Ok(count) => {
                 moved += count;
                 *greeting = Greeting::Passed;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(server.poll_read_ready(cx))?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
             Err(error) => return Poll::Ready(Err(error)),
         }
     }
@@ -134,7 +148,7 @@ fn pass_greeting(
     Poll::Pending
 }
 
-async fn relay(flow: &Flow, stream: net::TcpStream, upstream: TcpStream) {
+async fn relay(flow: &Flow, stream: net::TcpStream, upstream: Stream) {
     if let Err(error) = splice(stream, upstream, flow.context.limits.bytes_per_turn).await {
         tracing::debug!(flow = flow.id, %error, "relay ended");
     }

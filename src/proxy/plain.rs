@@ -14,6 +14,7 @@ use crate::net;
 use crate::policy::{Denial, Verdict};
 use crate::sniff::{Protocol, Rewind, Sniffed};
 use crate::tls::Alpn;
+use crate::upstream::Stream;
 
 /// Fields that are looked through for `Host`; the gate refuses more than its own bound later.
 const FIELDS: usize = 128;
@@ -60,7 +61,7 @@ enum Asked {
     Nothing,
 }
 
-async fn reach(flow: &Flow, origin: &Origin) -> (Upstream<tokio::net::TcpStream>, Option<Served>) {
+async fn reach(flow: &Flow, origin: &Origin) -> (Upstream<Stream>, Option<Served>) {
     let permit = match flow.context.policy.current().at_name(origin) {
         Verdict::Allow(permit) => permit,
         Verdict::Deny(denial) => {
@@ -69,14 +70,14 @@ async fn reach(flow: &Flow, origin: &Origin) -> (Upstream<tokio::net::TcpStream>
         }
     };
     match flow.dial(&permit).await {
-        Ok(dialled) => {
+        Ok(connection) => {
             let served = Served {
                 kind: FlowKind::Http,
                 host: Some(origin.host.clone()),
-                upstream: Some(dialled.permit().addr()),
+                upstream: connection.destination().addr(),
                 rule: Some(permit.rule().to_string()),
             };
-            (Upstream::Plain(dialled.stream), Some(served))
+            (Upstream::Plain(connection.stream), Some(served))
         }
         Err(refusal) => (Upstream::Refused(refusal), None),
     }

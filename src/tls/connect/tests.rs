@@ -41,7 +41,7 @@ async fn meet(
     let (client, served) = pair().await;
     let acceptor = TlsAcceptor::from(Arc::clone(server));
     let origin = origin(name);
-    tokio::join!(connector.verify(client, &origin, offer), acceptor.accept(served))
+    tokio::join!(connector.verify(client.into(), &origin, offer), acceptor.accept(served))
 }
 
 async fn pair() -> (TcpStream, TcpStream) {
@@ -148,7 +148,7 @@ async fn the_upstream_chooses_from_the_offer_and_none_means_http1() {
 async fn an_upstream_that_says_nothing_is_given_up_in_time() {
     let (client, _silent) = pair().await;
     let started = tokio::time::Instant::now();
-    let error = connector().verify(client, &origin(API), &[]).await.unwrap_err();
+    let error = connector().verify(client.into(), &origin(API), &[]).await.unwrap_err();
     assert!(matches!(error, ConnectError::Timeout));
     assert_eq!(started.elapsed(), Limits::default().handshake);
 }
@@ -165,7 +165,7 @@ async fn an_upstream_that_closes_or_speaks_no_tls_is_told_apart() {
         };
         let connector = connector();
         let origin = origin(API);
-        let (verified, ()) = tokio::join!(connector.verify(client, &origin, &[]), closing);
+        let (verified, ()) = tokio::join!(connector.verify(client.into(), &origin, &[]), closing);
         verified.unwrap_err()
     };
     assert!(matches!(answer(b"").await, ConnectError::Closed));

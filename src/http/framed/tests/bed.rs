@@ -71,6 +71,7 @@ impl Plan {
             secrets,
             limits: Arc::new(Limits::default()),
             can_record: Rc::new(|| true),
+            response_timeout: None,
             events: Rc::new(move |event| {
                 if let Event::Injected { hold, .. } = &event {
                     let recording = recording.clone();
