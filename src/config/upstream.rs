@@ -16,7 +16,7 @@ use crate::limits::{self, Amount};
 use crate::name::HostPattern;
 use crate::policy::Target;
 use crate::upstream::{
-    ClientCertificate, MinTls, Options, Proxy as Server, Resolve, Upstreams, UpstreamsError, Via,
+    ClientCertificate, MinTls, Options, Proxy as Server, ProxyError, Resolve, Upstreams, UpstreamsError, Via,
 };
 
 #[derive(Deserialize)]
@@ -160,8 +160,15 @@ impl Source<'_> {
         let server = Server::parse(name.get_ref(), proxy.url.get_ref());
         let mut server = server.map_err(|error| {
             let (span, key) = match error {
-                crate::upstream::ProxyError::Name => (name.span(), key.clone()),
-                _ => (proxy.url.span(), format!("{key} url")),
+                ProxyError::Name => (name.span(), key.clone()),
+                ProxyError::Scheme
+                | ProxyError::RemoteSocks
+                | ProxyError::Userinfo
+                | ProxyError::Path
+                | ProxyError::Port
+                | ProxyError::Host(_)
+                | ProxyError::Username
+                | ProxyError::Password => (proxy.url.span(), format!("{key} url")),
             };
             self.fault(span, &key, Problem::Proxy(error))
         })?;
@@ -190,3 +197,6 @@ impl Source<'_> {
         Ok(if proxy.default { server.by_default() } else { server })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,7 +49,7 @@ fn converse(scheme: Scheme, login: bool, target: &Target, (answers, size): (&[&[
                     };
                     pieces = answer.chunks(size).map(<[u8]>::to_vec).collect();
                 }
-                heard.extend(pieces.remove(0));
+                heard.extend(pieces.drain(..1.min(pieces.len())).flatten());
             }
             Err(error) => return Outcome { said, end: Err(error) },
         }
