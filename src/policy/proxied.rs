@@ -99,3 +99,6 @@ impl Denial {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

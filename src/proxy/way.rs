@@ -191,7 +191,7 @@ impl DialError {
                     | TunnelError::Broken(_)
                     | TunnelError::Garbage(_)
                     | TunnelError::TooLarge
-                    | TunnelError::Unauthenticated
+                    | TunnelError::Unauthenticated(_)
                     | TunnelError::Status(_)
                     | TunnelError::NoMethod
                     | TunnelError::BadLogin

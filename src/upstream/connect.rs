@@ -62,7 +62,8 @@ impl Connect {
                     heard.advance(length);
                     return Ok(Next::Open);
                 }
-                407 => return Err(TunnelError::Unauthenticated),
+                // 407 is right (RFC 9110 §15.5.8); some proxies say 401 of a wrong password.
+                401 | 407 => return Err(TunnelError::Unauthenticated(status)),
                 101 | 300..=599 => return Err(TunnelError::Status(status)),
                 _ => return Err(TunnelError::Garbage("HTTP")),
             }

@@ -99,8 +99,9 @@ fn a_tunnel_by_connect_opens_at_every_split_and_leaves_what_is_behind_its_head()
 fn a_connect_that_is_refused_or_misspoken_says_how() {
     let end =
         |answer: &[u8], size| converse(Scheme::Https, true, &name(), (&[answer], size)).end.unwrap_err();
-    let cases: [(&[u8], &str, &str); 9] = [
-        (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "proxy_configuration_error", "(407)"),
+    let cases: [(&[u8], &str, &str); 10] = [
+        (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "proxy_configuration_error", "status 407"),
+        (b"HTTP/1.0 401 Unauthorized\r\n\r\n", "proxy_configuration_error", "status 401"),
         (b"HTTP/1.1 403 Forbidden\r\nX: y\r\n\r\n<html>", "http_request_denied", "403"),
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "destination_unavailable", "502"),
         (b"HTTP/1.1 301 Moved\r\nLocation: /\r\n\r\n", "destination_unavailable", "301"),
@@ -287,4 +288,27 @@ fn options_of_tls_contradict_passing_through_unless_an_earlier_entry_takes_the_h
     assert!(!timed(|entry| entry.connect_timeout = Some(std::time::Duration::from_secs(1))));
     assert!(timed(|entry| entry.handshake_timeout = Some(std::time::Duration::from_secs(1))));
     assert!(timed(|entry| entry.response_timeout = Some(std::time::Duration::from_secs(1))));
+}
+
+#[tokio::test]
+async fn what_came_behind_the_proxys_last_word_is_read_first_and_once() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    for size in 1..=10 {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connected = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
+        let (ours, theirs) = tokio::join!(connected, listener.accept());
+        let mut stream = Stream::tunnel(stream::Wire::Plain(ours.unwrap()), b"ahead ".as_slice().into());
+        let mut theirs = theirs.unwrap().0;
+        theirs.write_all(b"behind").await.unwrap();
+        drop(theirs);
+        let mut read = Vec::new();
+        loop {
+            let mut piece = vec![0; size];
+            match stream.read(&mut piece).await.unwrap() {
+                0 => break,
+                count => read.extend_from_slice(&piece[..count]),
+            }
+        }
+        assert_eq!(read, b"ahead behind");
+    }
 }

@@ -104,8 +104,8 @@ pub(crate) enum TunnelError {
     Garbage(&'static str),
     #[error("answered with a head that is too large")]
     TooLarge,
-    #[error("wants a login, or another one (407); see its username and password")]
-    Unauthenticated,
+    #[error("wants a login, or another one (status {0}); see its username and password")]
+    Unauthenticated(u16),
     #[error("refused it with status {0}")]
     Status(u16),
     #[error("takes no way of login that we have; see its username and password")]
@@ -131,7 +131,7 @@ impl TunnelError {
             | Self::Broken(_)
             | Self::Garbage(_)
             | Self::TooLarge
-            | Self::Unauthenticated
+            | Self::Unauthenticated(_)
             | Self::NoMethod
             | Self::BadLogin => false,
         }
@@ -150,7 +150,7 @@ impl TunnelError {
             Self::Closed | Self::Broken(_) => "connection_terminated",
             Self::Garbage(_) => "http_protocol_error",
             Self::TooLarge => "http_response_header_section_size",
-            Self::Unauthenticated | Self::NoMethod | Self::BadLogin => "proxy_configuration_error",
+            Self::Unauthenticated(_) | Self::NoMethod | Self::BadLogin => "proxy_configuration_error",
             Self::Status(403) => "http_request_denied",
             Self::Status(_) => "destination_unavailable",
             Self::Refused(reply) => reply.proxy_status(),

@@ -317,3 +317,25 @@ fn a_name_in_a_private_network_is_not_asked_for_by_its_address() {
         bed.finish().await;
     });
 }
+
+/// A proxy is the operator's own address: it may be in a private network, and a guest is not told of it.
+#[test]
+fn a_proxys_own_name_is_resolved_and_not_judged() {
+    run(async {
+        let origin = echo().await;
+        let proxy = Proxy::start(Kind::Http, Does::Connect(origin.addr)).await;
+        let port = proxy.addr.port();
+        let text = format!(
+            "[proxy.corp]\nurl = 'http://proxy.corp.example:{port}'\nresolve = 'there'\ndefault = true"
+        );
+        let plan = Plan::new().nameserver(nameserver_of(Ipv4Addr::LOCALHOST).await).toml(&text);
+        let bed = plan.start();
+        for _ in 0..2 {
+            let answer = bed.https(Http::One, HOST).await.get("/", &[]).await;
+            assert_eq!(answer.status.as_u16(), 200, "{answer:?}");
+        }
+        let denied = bed.https(Http::One, "proxy.corp.example").await.get("/", &[]).await;
+        denied.assert_refused(403, "http_request_denied", "no rule allows it");
+        bed.finish().await;
+    });
+}

@@ -258,3 +258,24 @@ fn operator_files_are_whole_certificates_or_nothing_starts() {
     std::fs::remove_file(&damaged).unwrap();
     assert!(matches!(fault, TlsConfigError::BadCertificate { .. }));
 }
+
+#[test]
+fn entries_with_the_same_tls_share_one_configuration_and_others_none() {
+    let ca = pki::path("ca.pem");
+    let text = format!(
+        "[[upstream]]\nhosts = ['a.example']\nca = ['{ca}']\n[[upstream]]\nhosts = ['b.example']\nmin_tls = '1.3'\n\
+         [[upstream]]\nhosts = ['c.example']\nca = ['{ca}']\nconnect_timeout = '1s'\n\
+         [[upstream]]\nhosts = ['d.example']\nconnect_timeout = '1s'\n",
+        ca = ca.display()
+    );
+    let upstreams = Arc::new(crate::config::Config::parse(&text).unwrap().upstreams);
+    let roots = Roots::only(&[ca]).unwrap();
+    let connector = Connector::for_upstreams(&roots, Arc::clone(&upstreams), &Limits::default()).unwrap();
+    let config = |name: &str| std::ptr::from_ref(connector.config(upstreams.of(&host(name))));
+    assert_eq!(config("a.example"), config("c.example"));
+    assert_ne!(config("a.example"), config("b.example"));
+    assert_eq!(config("d.example"), config("nobody.example"));
+    for special in ["a.example", "b.example"] {
+        assert_ne!(config(special), config("nobody.example"));
+    }
+}
