@@ -376,7 +376,7 @@ pub enum StartError {
         /// The proxy.
         name: String,
         /// Why not.
-        cause: LoginError,
+        cause: Box<LoginError>,
     },
     /// Nor its leaves.
     #[error(transparent)]

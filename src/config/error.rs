@@ -225,7 +225,7 @@ pub enum Problem {
     Proxy(ProxyError),
     /// No source of a password.
     #[error("password {0}")]
-    ProxyPassword(SourceError),
+    ProxyPassword(Box<SourceError>),
     /// One half of a login.
     #[error("username and password go together; add the other one")]
     ProxyLogin,
@@ -234,7 +234,7 @@ pub enum Problem {
     ProxyResolve,
     /// Entries and proxies that do not go together.
     #[error("{0}")]
-    Upstreams(UpstreamsError),
+    Upstreams(Box<UpstreamsError>),
     /// A variable that is not set.
     #[error("variable {variable} is not set; export {variable} with the secret's value")]
     VariableUnset {

@@ -68,7 +68,7 @@ impl Source<'_> {
                     (own.map(Spanned::span), format!("[proxy.{name}]"))
                 }
             };
-            self.fault(span.unwrap_or_default(), &key, Problem::Upstreams(error))
+            self.fault(span.unwrap_or_default(), &key, Problem::Upstreams(Box::new(error)))
         })
     }
 
@@ -175,10 +175,9 @@ impl Source<'_> {
         server = match (&proxy.username, &proxy.password) {
             (None, None) => server,
             (Some(username), Some(password)) => {
-                let source = password
-                    .get_ref()
-                    .source()
-                    .map_err(|cause| self.fault(password.span(), &key, Problem::ProxyPassword(cause)))?;
+                let source = password.get_ref().source().map_err(|cause| {
+                    self.fault(password.span(), &key, Problem::ProxyPassword(Box::new(cause)))
+                })?;
                 server.with_login(username.get_ref(), source).map_err(|error| {
                     self.fault(username.span(), &format!("{key} username"), Problem::Proxy(error))
                 })?

@@ -144,9 +144,9 @@ async fn shake(
     (server, target): (&ProxyServer, &Target),
     context: &Context,
 ) -> Result<Bytes, TunnelError> {
-    let broken = |error: io::Error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => TunnelError::Closed,
-        kind => TunnelError::Broken(kind),
+    let broken = |error: io::Error| {
+        let closed = error.kind() == io::ErrorKind::UnexpectedEof;
+        if closed { TunnelError::Closed } else { TunnelError::Broken(error.kind()) }
     };
     let scheme = server.proxy().scheme();
     let (mut handshake, first) = Handshake::begin(scheme, server.credentials(), target, &context.limits);

@@ -87,7 +87,7 @@ pub(super) fn policy(config: &Config, secrets: &[SecretSpec]) -> Result<Policy, 
 pub(super) fn proxies(upstreams: &Upstreams, limits: &Limits) -> Result<Vec<Arc<ProxyServer>>, StartError> {
     let load = |proxy: &Proxy| match ProxyServer::load(proxy, limits) {
         Ok(server) => Ok(Arc::new(server)),
-        Err(cause) => Err(StartError::Proxy { name: proxy.name().to_owned(), cause }),
+        Err(cause) => Err(StartError::Proxy { name: proxy.name().to_owned(), cause: Box::new(cause) }),
     };
     upstreams.proxies().iter().map(load).collect()
 }

@@ -55,7 +55,7 @@ fn config(
             builder.with_client_auth_cert(chain, key).map_err(|cause| TlsConfigError::ClientPair {
                 chain: client.chain.clone(),
                 key: client.key.clone(),
-                cause,
+                cause: Box::new(cause),
             })?
         }
     };

@@ -7,7 +7,6 @@
 //! A clean end of what the upstream sends is its close_notify; without one, reading ends in
 //! [`io::ErrorKind::UnexpectedEof`](std::io::ErrorKind::UnexpectedEof), and the answer may be cut short.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,7 +114,7 @@ impl Connector {
     ) -> Result<TlsStream<TcpStream>, ConnectError> {
         let name = match host {
             Host::Name(name) => ServerName::try_from(name.to_string()).map_err(|_| ConnectError::Name)?,
-            Host::Address(addr) => ServerName::from(IpAddr::from(*addr)),
+            Host::Address(addr) => ServerName::from(*addr),
         };
         let mut config = self.proxies.clone();
         config.alpn_protocols = wire_list(&[Alpn::Http1]);

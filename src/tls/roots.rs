@@ -155,7 +155,7 @@ pub enum TlsConfigError {
         /// The file of the key.
         key: PathBuf,
         /// What rustls says.
-        cause: rustls::Error,
+        cause: Box<rustls::Error>,
     },
     /// rustls refuses our parameters.
     #[error("TLS cannot be set up: {0}")]

@@ -60,7 +60,7 @@ fn a_name_that_a_proxy_resolves_is_dialled_by_its_name_at_allowed_ports_and_by_t
     let to = at(&mut names, "a.example", 22);
     match policy.at_syn(to, &names, now) {
         AtSyn::DialByName(name) => assert_eq!((name.host(), name.port()), (&host("a.example"), 22)),
-        other => panic!("{other:?}"),
+        other @ (AtSyn::Sniff | AtSyn::DialFirst { .. } | AtSyn::Refuse(_)) => panic!("{other:?}"),
     }
     let to = at(&mut names, "a.example", 23);
     assert!(matches!(policy.at_syn(to, &names, now), AtSyn::Refuse(_)));
