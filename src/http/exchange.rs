@@ -81,8 +81,8 @@ pub(super) enum Way {
         peer: Option<VerifiedPeer>,
     },
     Refused(Refusal),
-    /// The upstream closed its connection at once.
-    Gone,
+    /// The upstream closed its connection at once, by this alert of TLS if by one.
+    Gone(Option<AlertDescription>),
 }
 
 impl Way {
@@ -93,7 +93,7 @@ impl Way {
         };
         match self {
             Self::Open { sender, peer } => Self::Open { sender, peer: peer.filter(is_it) },
-            Self::Refused(_) | Self::Gone => self,
+            Self::Refused(_) | Self::Gone(_) => self,
         }
     }
 }
@@ -139,7 +139,7 @@ impl Exchanges {
     pub(super) fn peer(&self) -> Option<&VerifiedPeer> {
         match &self.way {
             Way::Open { peer, .. } => peer.as_ref(),
-            Way::Refused(_) | Way::Gone => None,
+            Way::Refused(_) | Way::Gone(_) => None,
         }
     }
 
@@ -203,7 +203,7 @@ impl Exchanges {
             Way::Open { sender, peer } => (sender, peer.as_ref()),
             // Where nothing goes upstream, why is worth more than what is wrong with the request.
             Way::Refused(refusal) => return Err(refusal.clone().into()),
-            Way::Gone => return Err(Ending::Failed(self.gone())),
+            Way::Gone(_) => return Err(Ending::Failed(self.gone())),
         };
         gate::admit(&parts, &self.mirror.origin, &self.mirror.limits).map_err(Refusal::from)?;
         let signed = Signed::claimed(&self.mirror.secrets, peer, &parts)?;
@@ -307,7 +307,11 @@ impl Exchanges {
 
     /// The alert by which the upstream ended its TLS, if it did.
     fn alert(&self) -> Option<AlertDescription> {
-        self.peer().and_then(VerifiedPeer::alert)
+        match &self.way {
+            Way::Open { peer, .. } => peer.as_ref().and_then(VerifiedPeer::alert),
+            Way::Gone(alert) => *alert,
+            Way::Refused(_) => None,
+        }
     }
 
     /// Agrees to an upgrade that was asked for and is rightly answered; the connection does the rest.

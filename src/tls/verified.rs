@@ -4,9 +4,11 @@
 //! handshake; only a [`VerifiedPeer`] makes an injector.
 
 use rustls::AlertDescription;
+use tokio_rustls::client::TlsStream;
 
 use super::farewell::{Farewell, Heard};
 use crate::name::HostName;
+use crate::upstream::Stream;
 
 /// The HTTP version both legs speak, by ALPN ([RFC 7301](https://www.rfc-editor.org/rfc/rfc7301)).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -68,7 +70,7 @@ impl VerifiedPeer {
 
     /// Its stream, of which an alert at the end will be known.
     #[must_use]
-    pub fn hear<S>(&self, stream: S) -> Heard<S> {
+    pub fn hear(&self, stream: TlsStream<Stream>) -> Heard {
         self.farewell.hear(stream)
     }
 

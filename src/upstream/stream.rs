@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
+use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -69,16 +70,32 @@ impl Stream {
         }
     }
 
+    /// Reads what the system has by now, whether the runtime has heard of it or not; nothing where a proxy's TLS stands
+    /// between.
+    pub(crate) fn read_now(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let is_plain = match &self.0 {
+            Way::Direct(_) => true,
+            Way::Tunnel(tunnel) => tunnel.ahead.is_empty() && matches!(tunnel.wire, Wire::Plain(_)),
+        };
+        if !is_plain {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(rustix::net::recv(self.socket(), room, RecvFlags::DONTWAIT)?.0)
+    }
+
     /// Has the drop of it end in a reset.
     pub(crate) fn reset_on_drop(&self) -> io::Result<()> {
-        let socket = match &self.0 {
+        self.socket().set_zero_linger()
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match &self.0 {
             Way::Direct(stream) => stream,
             Way::Tunnel(tunnel) => match &tunnel.wire {
                 Wire::Plain(stream) => stream,
                 Wire::Tls(stream) => stream.get_ref().0,
             },
-        };
-        socket.set_zero_linger()
+        }
     }
 }
 

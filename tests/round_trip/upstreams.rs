@@ -82,6 +82,7 @@ async fn a_host_that_wants_a_certificate_and_gets_none_is_a_clear_502(http: Http
         let bed = Plan::new().to(&origin).toml_in(authority.directory(), &text).start();
         let answer = bed.https(http, HOST).await.get("/", &[]).await;
         answer.assert_refused(502, "tls_alert_received", "alert");
+        assert_eq!(version.version == TLS13.version, answer.text().contains("[[upstream]] client_cert"));
         assert!(origin.seen().is_empty());
         bed.finish().await;
     }
