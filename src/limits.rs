@@ -106,7 +106,7 @@ pub struct Limits {
     pub sniff: Duration,
     /// TLS handshake, either leg.
     pub handshake: Duration,
-    /// TCP connect to one upstream, all addresses together.
+    /// TCP connect to one upstream, all addresses together; where a proxy leads there, until its tunnel is open.
     pub dial: Duration,
     /// A request's head, from its first byte.
     pub request_head: Duration,

@@ -183,7 +183,7 @@ pub(crate) struct ProxyServer {
 }
 
 impl ProxyServer {
-    /// Reads the password, where it wants one. This may block.
+    /// Reads the password, where it wants one; as any secret it has at least 8 octets. This may block.
     pub(crate) fn load(proxy: &Proxy, limits: &Limits) -> Result<Self, LoginError> {
         let credentials = match proxy.password() {
             Some(source) => proxy.credentials(source.load(limits)?.value)?,
