@@ -1,6 +1,7 @@
 //! What a verdict costs as the rules grow: a host that the last rule names, one that none names, a request with a
 //! path to be matched, and an address among rules about addresses.
-#![expect(missing_docs, reason = "divan's macros make public items")]
+//!
+//! `cargo bench --bench policy`
 
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -16,7 +17,8 @@ fn main() {
 }
 
 fn policy(rules: usize, text: impl Fn(usize) -> String) -> Policy {
-    let rule = |number| Rule::parse(&text(number), RuleSource::Owner).unwrap_or_else(|error| panic!("{error}"));
+    let rule =
+        |number| Rule::parse(&text(number), RuleSource::Owner).unwrap_or_else(|error| panic!("{error}"));
     (0..rules).map(rule).fold(Policy::builder(), |builder, rule| builder.rule(rule)).build()
 }
 

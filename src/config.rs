@@ -8,6 +8,7 @@ mod file;
 mod network;
 mod rule;
 mod secret;
+mod upstream;
 
 pub use error::{ConfigError, Place, Problem};
 pub use secret::SecretEntry;
@@ -23,6 +24,7 @@ use crate::name::HostPattern;
 use crate::net::{self, Addressing};
 use crate::policy::{Action, ConnectTo, Finding, Policy, Protocol, Publish, Rule, RuleSource, overlap};
 use crate::secret::Source;
+use crate::upstream::Upstreams;
 
 /// The whole configuration of one sandbox.
 ///
@@ -50,6 +52,8 @@ pub struct Config {
     pub nameservers: Vec<SocketAddr>,
     /// Ports of the host's that lead into the guest.
     pub publish: Vec<Publish>,
+    /// How upstreams are reached and verified, where that differs by host.
+    pub upstreams: Upstreams,
     /// The addresses of the guest's link.
     pub addressing: Addressing,
     /// The bounds of the sandbox.
@@ -163,6 +167,10 @@ impl Config {
             let allows = |rule: &&Rule| {
                 rule.action() == Action::Allow && rule.services().protocols().contains(&Protocol::Tcp)
             };
+            if let Some(host) = self.upstreams.contradiction(pattern) {
+                let problem = Problem::UpstreamPassedThrough { host: host.to_string() };
+                return Err(ConfigError { place: Place::Passthrough(pattern.to_string()), problem });
+            }
             if !self.written().filter(allows).any(|rule| rule.destination().meets(pattern)) {
                 let problem = Problem::PassthroughNotAllowed;
                 return Err(ConfigError { place: Place::Passthrough(pattern.to_string()), problem });
@@ -229,7 +237,7 @@ impl Config {
 
     /// The policy it comes to, with these rules beside those of its own secrets.
     pub fn policy_with(&self, more: impl IntoIterator<Item = Rule>) -> Policy {
-        let mut builder = Policy::builder();
+        let mut builder = Policy::builder().upstreams(Arc::new(self.upstreams.clone()));
         if let Some(floor) = &self.floor {
             builder = builder.floor(floor.iter().cloned());
         }

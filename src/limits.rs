@@ -9,6 +9,7 @@ mod keys;
 use std::time::Duration;
 
 use keys::bounds;
+pub(crate) use keys::time;
 pub use keys::{Amount, LimitError};
 
 /// The least and the most a ring may hold, octets: some segments of the usual size, and all that RFC 7323 §2.3 can
@@ -105,7 +106,7 @@ pub struct Limits {
     pub sniff: Duration,
     /// TLS handshake, either leg.
     pub handshake: Duration,
-    /// TCP connect to one upstream, all addresses together.
+    /// TCP connect to one upstream, all addresses together; where a proxy leads there, until its tunnel is open.
     pub dial: Duration,
     /// A request's head, from its first byte.
     pub request_head: Duration,

@@ -27,6 +27,7 @@ use crate::policy::{Dial, Live};
 use crate::proxy::{HostDial, Port};
 use crate::secret::{AwsKeySpec, LocationError, SecretError, SecretSpec, Secrets, SourceError};
 use crate::tls::{self, CaError, CertificateAuthority, Connector, LeafError, Leaves, Roots, TlsConfigError};
+use crate::upstream::LoginError;
 
 pub use crate::proxy::{BindError, Published};
 pub use guest_env::GuestEnv;
@@ -131,9 +132,10 @@ impl Builder {
                 nameservers: self.config.nameservers,
                 secrets,
                 kept,
-                policy: Arc::new(Live::new(policy)),
                 leaves: Leaves::new(Arc::clone(&authority), &limits)?,
-                connector: Connector::new(&roots, &limits)?,
+                connector: Connector::for_upstreams(&roots, Arc::clone(policy.upstreams()), &limits)?,
+                proxies: load::proxies(policy.upstreams(), &limits)?,
+                policy: Arc::new(Live::new(policy)),
                 limits,
                 addresses,
                 ports: ports?,
@@ -187,6 +189,13 @@ impl Prepared {
     #[must_use]
     pub fn secrets(&self) -> &Arc<Secrets> {
         &self.parts.secrets
+    }
+
+    /// Whether `text` holds a password of the operator's proxies, which no guest is to see.
+    #[must_use]
+    pub fn holds_a_password(&self, text: &[u8]) -> bool {
+        let mut credentials = self.parts.proxies.iter().filter_map(|server| server.credentials());
+        credentials.any(|credentials| credentials.stand_in(text))
     }
 
     /// Serves `link` on a thread of its own until the link ends or [`Sandbox::shutdown`].
@@ -361,6 +370,14 @@ pub enum StartError {
     /// The sandbox's CA could not be made.
     #[error(transparent)]
     Authority(#[from] CaError),
+    /// A proxy's password cannot be used.
+    #[error("proxy {name}: password {cause}")]
+    Proxy {
+        /// The proxy.
+        name: String,
+        /// Why not.
+        cause: Box<LoginError>,
+    },
     /// Nor its leaves.
     #[error(transparent)]
     Leaf(#[from] LeafError),

@@ -39,6 +39,7 @@ fn mirror() -> Mirror {
         origin: Origin { scheme: Scheme::Http, host: HostName::parse("a.example").unwrap(), port: 80 },
         secrets: Secrets::new(vec![Canary::of_test().secret()]).unwrap(),
         limits: Arc::new(Limits::default()),
+        response_timeout: None,
         events: Rc::new(|_| {}),
         can_record: Rc::new(|| true),
         judge: Rc::new(|_, _| Ok(())),

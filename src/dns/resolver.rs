@@ -4,6 +4,7 @@
 //! Invariant: only [`AtQuestion::Forward`] and a [`NamePermit`] lead to a question that leaves the host, and no
 //! address is told to the guest or handed out for a dial that policy has not judged.
 
+mod operator;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
@@ -70,6 +71,7 @@ pub struct Resolver {
     limits: Arc<Limits>,
     names: RefCell<Names>,
     cache: RefCell<Cache>,
+    operators: RefCell<Cache>,
     hosts: Watched<Hosts>,
     forwarder: Forwarder,
     in_flight: Semaphore,
@@ -146,6 +148,7 @@ impl Resolver {
         Ok(Self {
             names: RefCell::new(names),
             cache: RefCell::new(Cache::new(&limits)),
+            operators: RefCell::new(Cache::new(&limits)),
             hosts: Watched::new(hosts, limits.dns_host_file, parse_hosts),
             forwarder: Forwarder::new(nameservers, resolv_conf, Arc::clone(&limits)),
             in_flight: Semaphore::new(limits.dns_in_flight),

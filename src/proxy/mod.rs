@@ -18,6 +18,7 @@ mod relay;
 mod socket;
 mod splice;
 mod tls;
+mod way;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -32,6 +33,7 @@ use crate::net::{Arrival, Arrivals};
 use crate::policy::{Dial, Live};
 use crate::secret::Secrets;
 use crate::tls::{Connector, Leaves, Stats};
+use crate::upstream::ProxyServer;
 
 pub(crate) use datagram::Datagrams;
 pub(crate) use dial::HostDial;
@@ -45,6 +47,7 @@ pub(crate) struct Context {
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) leaves: Leaves,
     pub(crate) connector: Connector,
+    pub(crate) proxies: Vec<Arc<ProxyServer>>,
     pub(crate) dial: Rc<dyn Dial>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) audit: Rc<Audit>,

@@ -4,7 +4,6 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::address::{self, ByAddress};
@@ -16,6 +15,7 @@ use crate::net;
 use crate::policy::{Denial, Verdict};
 use crate::sniff::{Protocol, Rewind, Sniffed};
 use crate::tls::Alpn;
+use crate::upstream::Stream;
 
 /// Fields that are looked through for `Host`; the gate refuses more than its own bound later.
 const FIELDS: usize = 128;
@@ -69,7 +69,7 @@ enum Asked {
 /// What becomes of a plain request.
 enum Reached {
     /// It is read and passed on.
-    Read(Origin, TcpStream, Served),
+    Read(Origin, Stream, Served),
     /// It is relayed by its address.
     Unread(ByAddress),
     /// It is answered with this, under the name it is for.
@@ -85,14 +85,14 @@ async fn reach(flow: &Flow, origin: Origin) -> Reached {
         }
     };
     match flow.dial(&permit).await {
-        Ok(dialled) => {
+        Ok(connection) => {
             let served = Served {
                 kind: FlowKind::Http,
                 host: Some(origin.host.clone()),
-                upstream: Some(dialled.permit().addr()),
+                upstream: connection.leave().addr(),
                 rule: Some(permit.rule().to_string()),
             };
-            Reached::Read(origin, dialled.stream, served)
+            Reached::Read(origin, connection.stream, served)
         }
         Err(refusal) => Reached::Nobody(Some(origin.host), refusal),
     }

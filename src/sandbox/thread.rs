@@ -23,6 +23,7 @@ use crate::policy::{Dial, Live};
 use crate::proxy::{self, Context, Datagrams, Port};
 use crate::secret::Secrets;
 use crate::tls::{Connector, Leaves};
+use crate::upstream::ProxyServer;
 
 /// Everything the thread takes with it.
 pub(super) struct Parts {
@@ -33,6 +34,7 @@ pub(super) struct Parts {
     pub(super) policy: Arc<Live>,
     pub(super) leaves: Leaves,
     pub(super) connector: Connector,
+    pub(super) proxies: Vec<Arc<ProxyServer>>,
     pub(super) addresses: net::Config,
     pub(super) ports: Vec<Port>,
     pub(super) dial: Box<dyn Dial + Send>,
@@ -142,6 +144,7 @@ impl Parts {
             policy: self.policy,
             secrets: self.secrets,
             connector: self.connector,
+            proxies: self.proxies,
             dial: Rc::from(self.dial as Box<dyn Dial>),
             limits: self.limits,
             audit,

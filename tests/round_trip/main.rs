@@ -21,6 +21,10 @@ mod guest;
 mod memory;
 #[path = "../support/pki.rs"]
 mod pki;
+#[path = "../support/pki_made.rs"]
+mod pki_made;
+#[path = "../support/proxy.rs"]
+mod proxy;
 
 /// Runs each of these on HTTP/1.1 and on HTTP/2.
 macro_rules! on_h1_and_h2 {
@@ -44,9 +48,11 @@ mod gate;
 mod live;
 mod many;
 mod opaque;
+mod proxies;
 mod published;
 mod secrets;
 mod tls;
+mod upstreams;
 mod watch;
 
 use rustls::{ALL_VERSIONS, ServerConfig};

@@ -179,6 +179,7 @@ impl Setting {
             origin: Origin { scheme: Scheme::Http, host: HostName::parse("a.example").unwrap(), port: 80 },
             secrets: self.secrets.clone(),
             limits: Arc::new(self.limits.clone()),
+            response_timeout: None,
             events: self.events.clone(),
             can_record: Rc::new(|| true),
             judge: Rc::new(|_, _| Ok(())),

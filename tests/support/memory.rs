@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use portcullis::audit::{Event, Record};
-use portcullis::config::Config;
+use portcullis::config::{Config, Flags};
 use portcullis::limits::Limits;
 use portcullis::link::{Link, memory};
 use portcullis::name::HostPattern;
@@ -128,6 +128,20 @@ impl Plan {
     pub(crate) fn from(mut self, name: &str, source: &str) -> Self {
         let text = format!("[secrets.{name}]\nhosts = [\"{HOST}\"]\nfrom = {source}\n");
         self.config.secrets.extend(Config::parse(&text).unwrap().secrets);
+        self
+    }
+
+    /// The `[[upstream]]` and `[proxy]` of a configuration.
+    pub(crate) fn toml(mut self, text: &str) -> Self {
+        self.config.upstreams = Config::parse(text).unwrap().upstreams;
+        self
+    }
+
+    /// The same of a file in that directory.
+    pub(crate) fn toml_in(mut self, directory: &Path, text: &str) -> Self {
+        let file = directory.join("portcullis.toml");
+        std::fs::write(&file, text).unwrap();
+        self.config.upstreams = Config::load(Some(&file), Flags::default()).unwrap().upstreams;
         self
     }
 

@@ -74,6 +74,7 @@ impl Plan {
             limits: Arc::new(Limits::default()),
             can_record: Rc::new(|| true),
             judge: Rc::new(|_, _| Ok(())),
+            response_timeout: None,
             events: Rc::new(move |event| {
                 if let Event::Injected { hold, .. } = &event {
                     let recording = recording.clone();
