@@ -220,7 +220,7 @@ fn a_fault_in_the_file_is_told_with_its_line_and_column() {
         ("[net]\nalow = []", "2:1", "unknown field `alow`, expected one of `allow`, `nameservers`"),
         ("[net\n", "1:5", "unclosed table"),
         ("[net]\nallow = \"a.example\"", "2:9", "expected a sequence"),
-        ("[net]\nnameservers = [\"dns.example\"]", "2:16", "is no nameserver"),
+        ("[net]\nnameservers = [\"dns/example\"]", "2:16", "is no nameserver"),
         ("[net]\nnameservers = [\"9.9.9.9:0\"]", "2:16", "is no nameserver"),
         ("\n[[rule]]\nhost = \"a.example\"", "2:3", "unknown field `rule`"),
         ("[tls]\npassthrough = [\"a.example:443\"]", "2:16", "write the host alone"),

@@ -246,6 +246,12 @@ impl Policy {
         }
     }
 
+    /// Whether a rule names `host`, by itself or as one of all below a name.
+    #[must_use]
+    pub fn is_named(&self, host: &HostName) -> bool {
+        self.rules.iter().any(|rule| rule.names(host))
+    }
+
     /// The operator's address for `host` at `port`, where there is one.
     #[must_use]
     pub fn connect_to(&self, host: &HostName, port: u16) -> Option<SocketAddr> {

@@ -18,6 +18,7 @@ pub use accept::{AcceptError, Hello, Sni, hello};
 pub use ca::{CaError, CertificateAuthority};
 pub use connect::{Connector, VerifiedUpstream};
 pub use failure::ConnectError;
+pub(crate) use leaf::Subject;
 pub use leaf::{LeafError, Leaves};
 pub use provider::provider;
 pub use roots::{Roots, TlsConfigError};

@@ -5,7 +5,7 @@ use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use proptest::prelude::*;
 
 use super::*;
-use crate::dns::answer::Asked;
+use crate::dns::answer::{Asked, Manner, Topic};
 
 /// Answers without a nameserver to go to.
 fn answer(query: &[u8], transport: Transport) -> Vec<u8> {
@@ -116,7 +116,10 @@ fn reply() -> Vec<u8> {
 }
 
 fn asked() -> Asked {
-    Asked::new(&HostName::parse("pypi.org").unwrap(), Family::V4, 7).unwrap()
+    let topic = Topic { host: HostName::parse("pypi.org").unwrap(), wanted: RecordType::A };
+    let mut dice = [0; 34];
+    dice[1] = 7;
+    Asked::new(&topic, Manner::default(), &dice).unwrap()
 }
 
 #[test]
@@ -196,7 +199,7 @@ proptest! {
             reply[at] = octet;
         }
         if let answer::Heard::Answer(records) = asked().hear(&reply, &Limits::default()) {
-            prop_assert!(records.addresses.len() <= 1 && records.chain.len() <= 1);
+            prop_assert!(records.data.len() <= 1 && records.chain.len() <= 1);
         }
     }
 }
