@@ -184,9 +184,9 @@ impl Asked {
         if self.query.query_type == RecordType::CNAME {
             return None;
         }
-        of_owner(records, owner).find_map(|record| match &record.data {
-            RData::CNAME(target) => Some((&target.0, record)),
-            _ => None,
+        of_owner(records, owner).find_map(|record| {
+            let RData::CNAME(target) = &record.data else { return None };
+            Some((&target.0, record))
         })
     }
 
@@ -201,9 +201,9 @@ impl Asked {
     fn held(&self, chain: &[Name], authorities: &[Record]) -> Duration {
         let end = chain.last().unwrap_or(&self.query.name);
         let mut zones = authorities.iter().filter(|record| record.name.zone_of(end));
-        let held = zones.find_map(|record| match &record.data {
-            RData::SOA(zone) => Some(time_to_live(record.ttl).min(time_to_live(zone.minimum))),
-            _ => None,
+        let held = zones.find_map(|record| {
+            let RData::SOA(zone) = &record.data else { return None };
+            Some(time_to_live(record.ttl).min(time_to_live(zone.minimum)))
         });
         held.unwrap_or_default()
     }

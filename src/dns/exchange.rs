@@ -111,9 +111,9 @@ impl Asking<'_> {
         let mut datagram = vec![0; DATAGRAM];
         for _ in 0..STRAYS {
             let length = socket.recv(&mut datagram).await?;
-            match asked.hear(datagram.get(..length).unwrap_or_default(), self.limits) {
-                Heard::NotOurs => {}
-                heard => return Ok(heard),
+            let heard = asked.hear(datagram.get(..length).unwrap_or_default(), self.limits);
+            if !matches!(heard, Heard::NotOurs) {
+                return Ok(heard);
             }
         }
         Ok(Heard::NotOurs)

@@ -110,16 +110,22 @@ impl Question {
 
     /// What it asks for.
     pub(super) fn kind(&self) -> Kind {
-        match self.query.query_type {
-            RecordType::A => Kind::Address(Family::V4),
-            RecordType::AAAA => Kind::Address(Family::V6),
-            RecordType::HTTPS | RecordType::SVCB => Kind::Service,
-            RecordType::PTR => Kind::Pointer,
-            RecordType::ANY => Kind::Any,
-            RecordType::AXFR | RecordType::IXFR => Kind::Transfer,
-            wanted if FORWARDED.contains(&wanted) => Kind::Record(wanted),
-            _ => Kind::Other,
+        let wanted = self.query.query_type;
+        if let Some(family) = Family::asked_by(wanted) {
+            return Kind::Address(family);
         }
+        if FORWARDED.contains(&wanted) {
+            return Kind::Record(wanted);
+        }
+        let others = [
+            (RecordType::HTTPS, Kind::Service),
+            (RecordType::SVCB, Kind::Service),
+            (RecordType::PTR, Kind::Pointer),
+            (RecordType::ANY, Kind::Any),
+            (RecordType::AXFR, Kind::Transfer),
+            (RecordType::IXFR, Kind::Transfer),
+        ];
+        others.into_iter().find(|(own, _)| *own == wanted).map_or(Kind::Other, |(_, kind)| kind)
     }
 
     /// The host it is about; `None` is a name that no host can have.

@@ -115,16 +115,16 @@ async fn a_name_that_flips_to_the_inside_is_never_told_bound_nor_dialled_there()
         let turn = Rc::new(Cell::new(0));
         let counted = Rc::clone(&turn);
         let server = Nameserver::start(move |question| {
-            let turn = counted.replace(counted.get() + 1);
+            let turn: usize = counted.replace(counted.get() + 1);
             let (owner, wanted) = question.split_once(' ').unwrap();
             let (good, beside) =
                 if wanted == "A" { (GOOD, "151.101.64.223") } else { ("2a04:4e42::1", "2a04:4e42::2") };
             let inside: Vec<&str> =
                 INSIDE.into_iter().filter(|addr| addr.contains(':') == good.contains(':')).collect();
-            let addr = if turn % 3 == 0 { good } else { inside[turn / 3 % inside.len()] };
+            let addr = if turn.is_multiple_of(3) { good } else { inside[turn / 3 % inside.len()] };
             let mut records = vec![address(owner, 0, addr)];
             // With a public one beside it now and then.
-            if turn % 5 == 0 {
+            if turn.is_multiple_of(5) {
                 records.push(address(owner, 0, beside));
             }
             Script::Answer(records)
