@@ -166,14 +166,15 @@ impl Asked {
                 return None;
             }
             ttl = ttl.min(time_to_live(record.ttl));
-            chain.push(target.clone());
+            chain.push(target.to_lowercase());
         }
         let owner = chain.last().unwrap_or(&self.query.name);
         let mut data = Vec::new();
         for record in of_owner(records, owner).filter(|record| self.wants(&record.data)) {
-            if data.len() < limits.dns_answer_records && !data.contains(&record.data) {
+            let own = lowered(record.data.clone());
+            if data.len() < limits.dns_answer_records && !data.contains(&own) {
                 ttl = ttl.min(time_to_live(record.ttl));
-                data.push(record.data.clone());
+                data.push(own);
             }
         }
         Some(Records { chain, data, ttl, missing: false })
@@ -207,6 +208,25 @@ impl Asked {
         });
         held.unwrap_or_default()
     }
+}
+
+/// With its names in lower case: they may have been written as pointers into our question with its mixed letters.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other data has no names")]
+fn lowered(mut data: RData) -> RData {
+    let names: &mut [&mut Name] = match &mut data {
+        RData::CNAME(name) => &mut [&mut name.0],
+        RData::MX(mx) => &mut [&mut mx.exchange],
+        RData::NAPTR(naptr) => &mut [&mut naptr.replacement],
+        RData::NS(name) => &mut [&mut name.0],
+        RData::PTR(name) => &mut [&mut name.0],
+        RData::SOA(soa) => &mut [&mut soa.mname, &mut soa.rname],
+        RData::SRV(srv) => &mut [&mut srv.target],
+        _ => &mut [],
+    };
+    for name in names {
+        **name = name.to_lowercase();
+    }
+    data
 }
 
 /// Each letter in the case that its bit says.

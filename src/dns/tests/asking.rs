@@ -58,6 +58,24 @@ async fn ids_and_letters_are_random_and_the_guests_are_not_passed_on() {
 }
 
 #[tokio::test]
+async fn the_letters_of_our_question_do_not_come_back_to_the_guest() {
+    local(async {
+        let server = saying(|query, _| {
+            let name = query.queries[0].name.clone();
+            let target = RData::MX(rdata::MX::new(10, name.clone()));
+            Some(reply_to(query, vec![Record::from_rdata(name, 0, target)]))
+        })
+        .await;
+        let world = World::new(&[&server], |_| {});
+        let long = "a-name-of-many-letters.cdn.example";
+        for _ in 0..5 {
+            assert_eq!(world.short(long, RecordType::MX).await, format!("NoError 10 {long}."));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_answer_in_other_letters_is_checked_over_tcp_and_not_believed() {
     local(async {
         let server = saying(|query, transport| match transport {
