@@ -102,25 +102,32 @@ impl Resolver {
         judge(&self.policy(), name, interleave(v6, v4))
     }
 
-    /// IPv6 and IPv4, asked at once; when one has addresses the other is waited for only a moment.
+    /// IPv6 and IPv4, asked at once; when one has addresses that may be used the other is waited for only a moment.
     async fn both_families(&self, host: &HostName) -> [Option<Found>; 2] {
         let mut v6 = pin!(self.lookup(host, RecordType::AAAA, Patience::Wait));
         let mut v4 = pin!(self.lookup(host, RecordType::A, Patience::Wait));
         tokio::select! {
             biased;
             found = &mut v6 => {
-                let other = self.second(&found, v4).await;
+                let other = self.second(host, &found, v4).await;
                 [Some(found), other]
             }
             found = &mut v4 => {
-                let other = self.second(&found, v6).await;
+                let other = self.second(host, &found, v6).await;
                 [other, Some(found)]
             }
         }
     }
 
-    async fn second(&self, first: &Found, other: Pin<&mut impl Future<Output = Found>>) -> Option<Found> {
-        if first.as_ref().is_ok_and(|(records, _)| !records.data.is_empty()) {
+    async fn second(
+        &self,
+        host: &HostName,
+        first: &Found,
+        other: Pin<&mut impl Future<Output = Found>>,
+    ) -> Option<Found> {
+        let policy = self.policy();
+        let usable = |addr| matches!(policy.at_answer(host, addr), Verdict::Allow(()));
+        if first.as_ref().is_ok_and(|(records, _)| records.addresses().any(usable)) {
             timeout(self.limits.dns_second_family, other).await.ok()
         } else {
             Some(other.await)
