@@ -15,10 +15,10 @@ pub use secret::SecretEntry;
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::dns::Nameserver;
 use crate::limits::Limits;
 use crate::name::HostPattern;
 use crate::net::{self, Addressing};
@@ -49,7 +49,7 @@ pub struct Config {
     /// Hosts that are spliced, never decrypted.
     pub passthrough: Vec<HostPattern>,
     /// Nameservers to ask; empty means the host's own.
-    pub nameservers: Vec<SocketAddr>,
+    pub nameservers: Vec<Nameserver>,
     /// Ports of the host's that lead into the guest.
     pub publish: Vec<Publish>,
     /// How upstreams are reached and verified, where that differs by host.

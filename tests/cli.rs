@@ -166,7 +166,7 @@ fn a_host_that_is_none_starts_nothing() {
         ("a.example:65536", "a number from 1 to 65535"),
         ("a.example:+80", "a number from 1 to 65535"),
         ("a.example:", "a number from 1 to 65535"),
-        ("a.example:53", "port 53 is answered by the sandbox's own DNS"),
+        ("a.example:53", "ports 53 and 853 are answered by the sandbox's own DNS"),
         ("localhost:8080", "localhost is the sandbox itself"),
         ("host.portcullis.internal", "needs a port"),
     ] {
@@ -226,7 +226,7 @@ fn a_fault_in_the_file_is_told_with_its_line_and_column() {
         ("[net]\nalow = []", "2:1", "unknown field `alow`, expected one of `allow`, `nameservers`"),
         ("[net\n", "1:5", "unclosed table"),
         ("[net]\nallow = \"a.example\"", "2:9", "expected a sequence"),
-        ("[net]\nnameservers = [\"dns.example\"]", "2:16", "is no nameserver"),
+        ("[net]\nnameservers = [\"dns/example\"]", "2:16", "is no nameserver"),
         ("[net]\nnameservers = [\"9.9.9.9:0\"]", "2:16", "is no nameserver"),
         ("\n[[rule]]\nhost = \"a.example\"", "2:3", "unknown field `rule`"),
         ("[tls]\npassthrough = [\"a.example:443\"]", "2:16", "write the host alone"),

@@ -17,11 +17,14 @@ const SANS_IO: [&str; 8] = [
     "src/upstream",
     "src/websocket",
 ];
-const SHELLS: [&str; 15] = [
+const SHELLS: [&str; 18] = [
     "src/net/arrivals.rs",
     "src/net/driver.rs",
     "src/net/stream.rs",
+    "src/dns/exchange.rs",
+    "src/dns/flights.rs",
     "src/dns/forwarder.rs",
+    "src/dns/lookup.rs",
     "src/dns/resolver.rs",
     "src/dns/resolver/operator.rs",
     "src/dns/stream.rs",

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::limits::LimitError;
+use crate::name::NameError;
 use crate::net::{AddressingError, MacError};
 use crate::policy::{PublishError, RuleError, SubnetError};
 use crate::secret::{ShapeError, SourceError};
@@ -124,8 +125,8 @@ pub enum Problem {
     #[error("a port that is open to nobody is of no use; leave from out for whoever reaches it")]
     PublishFromNobody,
     /// No nameserver.
-    #[error("is no nameserver; write an address, or ADDR:PORT with an IPv6 one in brackets")]
-    Nameserver,
+    #[error("is no nameserver: {0}; write ADDR, ADDR:PORT with an IPv6 one in brackets, NAME or NAME:PORT")]
+    Nameserver(NameError),
     /// No network.
     #[error("is no network; write ADDR/LEN, as in 10.0.0.0/24")]
     Network,

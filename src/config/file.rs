@@ -4,13 +4,13 @@
 //! passed over.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::dns::Nameserver;
 use crate::limits::{Amount, LimitError, Limits};
 use crate::name::HostPattern;
 use crate::policy::{Publish, Subnet, Target};
@@ -165,15 +165,12 @@ impl Source<'_> {
         })
     }
 
-    fn nameservers(&self, texts: &[Spanned<String>]) -> Result<Vec<SocketAddr>, ConfigError> {
+    fn nameservers(&self, texts: &[Spanned<String>]) -> Result<Vec<Nameserver>, ConfigError> {
         let server = |text: &Spanned<String>| {
-            let read = match text.get_ref().parse::<IpAddr>() {
-                Ok(addr) => Some(SocketAddr::new(addr, DNS)),
-                Err(_) => text.get_ref().parse().ok(),
+            let fault = |error| {
+                self.fault(text.span(), &quoted("[net] nameservers", text), Problem::Nameserver(error))
             };
-            read.filter(|server| server.port() != 0).ok_or_else(|| {
-                self.fault(text.span(), &quoted("[net] nameservers", text), Problem::Nameserver)
-            })
+            text.get_ref().parse().map_err(fault)
         };
         texts.iter().map(server).collect()
     }
@@ -357,9 +354,6 @@ impl Source<'_> {
         (before.matches('\n').count() + 1, column)
     }
 }
-
-/// Where nameservers listen, where no port is given.
-const DNS: u16 = 53;
 
 /// A value of `[limits]`; one that is neither a whole number nor text reads as text that means nothing.
 fn amount(value: &toml::Value) -> Amount {

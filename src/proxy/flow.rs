@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::opaque::Goal;
 use super::way::{DialError, Way};
-use super::{Context, address, opaque, plain, tls};
+use super::{Context, address, dns, opaque, plain, tls};
 use crate::audit::{Event, FlowKind, clip};
 use crate::dns::{Meaning, ResolveFailure};
 use crate::http::{self, Mirror, Refusal, Subject};
@@ -21,9 +21,6 @@ use crate::net::{self, Incoming};
 use crate::policy::{AtSyn, Denial, Leave, NamePermit, Permit};
 use crate::sniff::{self, Protocol, Rewind};
 use crate::upstream::Connection;
-
-/// Port of DNS, answered here whatever address it was sent to.
-const DNS: u16 = 53;
 
 /// What is known of a flow, and where its story is told.
 pub(super) struct Flow {
@@ -65,11 +62,8 @@ impl Flow {
 
     /// Judges the SYN and serves what it opens; `None` where nothing was served.
     async fn judge(&self, incoming: Incoming) -> Option<Served> {
-        if self.destination.port() == DNS {
-            if let Err(error) = self.context.resolver.serve(incoming.accept()).await {
-                tracing::debug!(flow = self.id, %error, "DNS over TCP ended");
-            }
-            return Some(Served { kind: FlowKind::Dns, host: None, upstream: None, rule: None });
+        if let Some(carrier) = dns::Carrier::of(self.destination.port()) {
+            return dns::serve(self, incoming, carrier).await;
         }
         let at_syn = {
             let names = self.context.resolver.names().borrow();

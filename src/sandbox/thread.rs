@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use super::desk::Desk;
 use super::keeper::{Keeper, Kept};
 use super::{Command, Stats, Termination};
 use crate::audit::{Audit, Event};
-use crate::dns::{Gateways, Resolver, Setup};
+use crate::dns::{Gateways, Nameserver, Resolver, Setup};
 use crate::limits::Limits;
 use crate::link::Link;
 use crate::net;
@@ -28,7 +27,7 @@ use crate::upstream::ProxyServer;
 /// Everything the thread takes with it.
 pub(super) struct Parts {
     pub(super) limits: Arc<Limits>,
-    pub(super) nameservers: Vec<SocketAddr>,
+    pub(super) nameservers: Vec<Nameserver>,
     pub(super) secrets: Arc<Secrets>,
     pub(super) kept: Vec<Kept>,
     pub(super) policy: Arc<Live>,

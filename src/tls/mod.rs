@@ -21,6 +21,7 @@ pub use ca::{CaError, CertificateAuthority};
 pub use connect::{Connector, VerifiedUpstream};
 pub use failure::ConnectError;
 pub use farewell::Heard;
+pub(crate) use leaf::Subject;
 pub use leaf::{LeafError, Leaves};
 pub use provider::provider;
 pub use roots::{Roots, TlsConfigError};

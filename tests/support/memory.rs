@@ -77,7 +77,7 @@ impl Plan {
     pub(crate) fn with_swap(swap: Vec<Location>) -> Self {
         let canary = Canary::new();
         // No question leaves this machine: nobody listens there.
-        let nameservers = vec![SocketAddr::from(([127, 0, 0, 1], 9))];
+        let nameservers = vec![SocketAddr::from(([127, 0, 0, 1], 9)).into()];
         let config = Config { upstream_ca: vec![pki::path("ca.pem")], nameservers, ..Config::default() };
         // Flows that a test left open are not waited for.
         let limits = Limits { shutdown: Duration::from_millis(50), ..Limits::default() };
@@ -159,7 +159,7 @@ impl Plan {
 
     /// `[net] nameservers`.
     pub(crate) fn nameserver(mut self, addr: SocketAddr) -> Self {
-        self.config.nameservers = vec![addr];
+        self.config.nameservers = vec![addr.into()];
         self
     }
 

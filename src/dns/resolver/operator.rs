@@ -6,34 +6,42 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use super::{Family, ForwardError, Known, Resolver, interleave, now};
+use hickory_proto::rr::RecordType;
+
+use super::{Family, Resolver, now};
+use crate::dns::answer::{Records, Topic};
+use crate::dns::forwarder::ForwardError;
+use crate::dns::lookup::interleave;
+use crate::dns::reply::address;
 use crate::name::HostName;
 
 impl Resolver {
     /// Where the operator's proxy `host` is, in the order to try; may be empty.
     pub(crate) async fn addresses_of_proxy(&self, host: &HostName) -> Result<Vec<IpAddr>, ForwardError> {
         let (v6, v4) =
-            tokio::join!(self.operators_own(host, Family::V6), self.operators_own(host, Family::V4));
+            tokio::join!(self.operators_own(host, RecordType::AAAA), self.operators_own(host, RecordType::A));
+        let addresses = |records: &Rc<Records>| records.addresses().collect::<Vec<_>>();
         match (v6, v4) {
-            (Ok(v6), Ok(v4)) => Ok(interleave(v6.addresses.clone(), v4.addresses.clone())),
-            (Ok(one), Err(_)) | (Err(_), Ok(one)) if !one.addresses.is_empty() => Ok(one.addresses.clone()),
+            (Ok(v6), Ok(v4)) => Ok(interleave(addresses(&v6), addresses(&v4))),
+            (Ok(one), Err(_)) | (Err(_), Ok(one)) if one.addresses().next().is_some() => Ok(addresses(&one)),
             (Err(cause), _) | (_, Err(cause)) => Err(cause),
         }
     }
 
-    async fn operators_own(&self, host: &HostName, family: Family) -> Result<Rc<Known>, ForwardError> {
+    async fn operators_own(&self, host: &HostName, wanted: RecordType) -> Result<Rc<Records>, ForwardError> {
         if let Some(addrs) = self.hosts.read().get(host) {
-            let addresses = addrs.iter().copied().filter(|addr| Family::of(*addr) == family).collect();
-            return Ok(Rc::new(Known { addresses, ..Known::default() }));
+            let is_wanted = |addr: &&IpAddr| Family::asked_by(wanted) == Some(Family::of(**addr));
+            let data = addrs.iter().filter(is_wanted).map(|addr| address(*addr)).collect();
+            return Ok(Rc::new(Records { data, ..Records::default() }));
         }
-        if let Some((known, _)) = self.operators.borrow_mut().find(host, family, now()) {
-            return Ok(known);
+        let topic = Topic { host: host.clone(), wanted };
+        if let Some((records, _)) = self.operators.borrow_mut().find(&topic, now()) {
+            return Ok(records);
         }
         let _turn = self.in_flight.acquire().await.map_err(|_| ForwardError::Busy)?;
-        let records = Box::pin(self.forwarder.ask(host, family)).await?;
-        let ttl = if records.addresses.is_empty() { self.limits.dns_negative_ttl } else { records.ttl };
-        let known = Rc::new(Known { addresses: records.addresses, ..Known::default() });
-        self.operators.borrow_mut().keep(host, family, Rc::clone(&known), now() + ttl);
-        Ok(known)
+        let records = Rc::new(Box::pin(self.forwarder.ask(&topic)).await?);
+        let expires = now() + records.ttl;
+        self.operators.borrow_mut().keep(topic, Rc::clone(&records), expires);
+        Ok(records)
     }
 }
