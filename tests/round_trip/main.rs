@@ -50,6 +50,7 @@ mod many;
 mod opaque;
 mod proxies;
 mod published;
+mod rules;
 mod secrets;
 mod tls;
 mod upstreams;
