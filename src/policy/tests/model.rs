@@ -56,6 +56,11 @@ impl Spec {
         matches!(self.whom, Whom::Any | Whom::Host(_) | Whom::Group(0))
     }
 
+    /// Not about addresses: a rule that is never reached may still let a name be looked up, for one about addresses.
+    fn is_about_names(&self) -> bool {
+        matches!(self.whom, Whom::Any | Whom::Host(_))
+    }
+
     fn has_requests(&self) -> bool {
         self.is_read() && (self.method.is_some() || self.glob.is_some())
     }
@@ -245,7 +250,7 @@ proptest! {
     }
 
     #[test]
-    fn a_rule_that_is_never_reached_changes_nothing(rules in vec(spec(), 2..8), wants in vec(want(), 1..12)) {
+    fn a_rule_that_is_never_reached_changes_nothing(rules in vec(spec().prop_filter("about names", Spec::is_about_names), 2..8), wants in vec(want(), 1..12)) {
         let whole = built(&rules).into_iter().fold(Policy::builder(), |builder, rule| builder.rule(rule)).build();
         let odd: Vec<_> = whole.findings().into_iter().filter_map(|finding| match finding {
             Finding::Contradiction(pair) | Finding::Unreached(pair) => Some(pair.rule),
