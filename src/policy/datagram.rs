@@ -97,7 +97,11 @@ impl Policy {
     ) -> Result<Judged, Denial> {
         let mut denied = None;
         for name in names {
-            let judged = self.opened(name, service).and_then(|rule| {
+            let place = Place::Address(addr);
+            let asked =
+                Asked { service: Some(service), called: Called::Name(name), place, carried: Carried::Opaque };
+            let rule = self.judge_place(asked).map_err(|blocked| self.denial(name, service, blocked));
+            let judged = rule.and_then(|rule| {
                 let addr = self.addressed(name, service, addr)?;
                 Ok(Judged { addr, host: Some(name.clone()), rule: Arc::clone(rule) })
             });

@@ -82,9 +82,9 @@ impl Policy {
         }
     }
 
-    /// One address, one dial: the first name's permit stands for all. An address without a name is judged as such.
+    /// One address, one dial: the first name's permit stands for all. What no name opens, a rule about the address may.
     fn opaque_at_syn(&self, destination: SocketAddr, names: &Names, now: Instant) -> AtSyn {
-        let (mut allowed, mut permit, mut denied) = (Vec::new(), None, None);
+        let (mut allowed, mut permit, mut by_address, mut denied) = (Vec::new(), None, None, None);
         for name in names.names_of(destination.ip(), now) {
             let verdict = self.at_host(name, destination.port()).into_result().and_then(|name| {
                 let permit = self.at_addr(&name, destination.ip()).into_result()?;
@@ -95,16 +95,25 @@ impl Policy {
                     allowed.push(name);
                     permit = permit.or(Some(own));
                 }
-                Err(denial) => denied = denied.or(Some(denial)),
+                Err(denial) => {
+                    denied = denied.or(Some(denial));
+                    by_address =
+                        by_address.or(self.at_address(destination, Called::Name(name)).into_result().ok());
+                }
             }
             if allowed.len() == NAMES_OF_A_FLOW {
                 break;
             }
         }
-        match (permit, denied) {
-            (Some(permit), _) => AtSyn::DialFirst { permits: vec![permit], opened: Opened::Names(allowed) },
-            (None, Some(denial)) => AtSyn::Refuse(denial),
-            (None, None) => self.address_at_syn(destination),
+        match (permit, by_address, denied) {
+            (Some(permit), _, _) => {
+                AtSyn::DialFirst { permits: vec![permit], opened: Opened::Names(allowed) }
+            }
+            (None, Some((permit, rule)), _) => {
+                AtSyn::DialFirst { permits: vec![permit], opened: Opened::Address(rule) }
+            }
+            (None, None, Some(denial)) => AtSyn::Refuse(denial),
+            (None, None, None) => self.address_at_syn(destination),
         }
     }
 

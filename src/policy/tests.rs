@@ -315,3 +315,22 @@ fn pass_through_is_by_pattern_and_gives_no_leave() {
     );
     denial(policy.at_host(&name("api.apple.com"), 443));
 }
+
+#[test]
+fn a_rule_about_an_address_opens_what_its_name_does_not_and_a_rule_against_the_name_holds() {
+    let destination = |port| SocketAddr::new(PUBLIC.parse().unwrap(), port);
+    let mut names = names();
+    names.bind(&name("git.example"), &[PUBLIC.parse().unwrap()], Duration::from_secs(60), start());
+    let built = |rules: &[&str]| {
+        let rule = |text: &&str| Rule::parse(text, RuleSource::Owner).unwrap();
+        rules.iter().map(rule).fold(Policy::builder(), |builder, rule| builder.rule(rule)).build()
+    };
+    let open = built(&["allow git.example", "allow 93.184.216.0/24:22/tcp,udp"]);
+    let at_syn = open.at_syn(destination(22), &names, start());
+    assert!(matches!(at_syn, AtSyn::DialFirst { opened: Opened::Address(_), .. }), "{at_syn:?}");
+    let datagram = open.at_datagram(destination(22), &names, start());
+    assert!(matches!(datagram, AtDatagram::Dial(..)), "{datagram:?}");
+    let shut = built(&["deny git.example", "allow 93.184.216.0/24:22/tcp,udp"]);
+    assert_eq!(refused(shut.at_syn(destination(22), &names, start())).reason, Reason::Rule);
+    assert!(matches!(shut.at_datagram(destination(22), &names, start()), AtDatagram::Refuse(_)));
+}
