@@ -36,6 +36,7 @@ fn mirror() -> Mirror {
         limits: Arc::new(Limits::default()),
         events: Rc::new(|_| {}),
         can_record: Rc::new(|| true),
+        denial_id: Rc::new(|| None),
         judge: Rc::new(|_, _| Ok(())),
     }
 }

@@ -13,6 +13,7 @@ mod forwarder;
 mod hosts;
 mod mapped;
 mod names;
+mod observe;
 mod question;
 mod reply;
 mod resolver;

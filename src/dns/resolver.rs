@@ -29,6 +29,7 @@ use super::forwarder::{ForwardError, Forwarder};
 use super::hosts::{Hosts, parse_hosts};
 use super::mapped::MappedPrefix;
 use super::names::{Gateways, Names};
+use super::observe;
 use super::question::{Kind, Parsed, Question};
 use super::reply::{self, Content, Transport};
 use super::stats::Stats;
@@ -204,7 +205,8 @@ impl Resolver {
         let Some(host) = question.host() else {
             return Content::NxDomain;
         };
-        let standing = self.policy.current().at_question(&host);
+        let policy = self.policy.current();
+        let standing = policy.at_question(&host);
         if let AtQuestion::Deny(denial) | AtQuestion::Forbid(denial) = &standing {
             self.count(|counts| counts.denied += 1);
             // Once for both families, and not again while the guest holds on to the address.
@@ -213,6 +215,7 @@ impl Resolver {
                 self.report(denial);
             }
         }
+        observe::watch(self, &policy, (question, &host));
         let family = match question.kind() {
             Kind::Address(family) => family,
             Kind::Service => return Content::NoData,
@@ -256,7 +259,7 @@ impl Resolver {
         Content::Addresses { chain: known.chain.clone(), addresses: known.addresses.clone(), ttl }
     }
 
-    fn report(&self, denial: &Denial) {
+    pub(super) fn report(&self, denial: &Denial) {
         if let Some(on_denial) = &self.on_denial {
             on_denial(denial);
         }

@@ -102,6 +102,7 @@ impl Socket {
         }
         let text = "the audit trail cannot be written, so no secret is sent";
         let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error", text);
+        let refusal = refusal.named(&*mirror.denial_id);
         (mirror.events)(Event::Denied { subject: self.subject.clone(), refusal });
         Err(Fault::Unrecorded)
     }

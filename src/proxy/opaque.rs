@@ -20,7 +20,7 @@ use super::{plain, tls};
 use crate::audit::FlowKind;
 use crate::name::HostName;
 use crate::net::{self, Incoming};
-use crate::policy::{Denial, Dialled, Opened, Permit, Verdict};
+use crate::policy::{AtSyn, Denial, Dialled, Opened, Permit, Verdict};
 use crate::sniff::{Protocol, Rewind, Sniffer};
 
 /// Dials what was permitted, then accepts and serves.
@@ -118,6 +118,7 @@ async fn relay(
             return None;
         }
     };
+    observe(flow, &opened, addr.ip());
     let mut upstream = dialled.stream;
     upstream.write_all(&bytes).await.ok()?;
     if let Err(error) = splice(stream, upstream, flow.context.limits.bytes_per_turn).await {
@@ -141,6 +142,24 @@ fn unread(flow: &Flow, opened: &Opened, addr: IpAddr) -> Result<(Option<HostName
         }
     }
     Err(denied.unwrap_or_else(|| Denial::uninspectable(flow.destination.to_string())))
+}
+
+/// Tells where only an observing policy relays this unread. One that carries a name is told by that name.
+fn observe(flow: &Flow, opened: &Opened, addr: IpAddr) {
+    flow.observe(|enforced| {
+        let names = flow.context.resolver.names().borrow();
+        match enforced.at_syn(flow.destination, &names, flow.started.into_std()) {
+            AtSyn::Refuse(denial) => Some(denial),
+            AtSyn::Sniff | AtSyn::DialFirst { .. } => match opened {
+                Opened::Names(names) => {
+                    let mut denied =
+                        names.iter().map(|name| enforced.at_unread(name, addr).into_result().err());
+                    denied.next().flatten().filter(|_| denied.all(|denial| denial.is_some()))
+                }
+                Opened::Address(_) => None,
+            },
+        }
+    });
 }
 
 /// What a server said before its guest spoke.

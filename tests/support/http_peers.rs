@@ -179,6 +179,7 @@ impl Setting {
             limits: Arc::new(self.limits.clone()),
             events: self.events.clone(),
             can_record: Rc::new(|| true),
+            denial_id: Rc::new(|| None),
             judge: Rc::new(|_, _| Ok(())),
         };
         let serving = spawn_local(serve(guest_end, self.alpn, upstream, mirror));

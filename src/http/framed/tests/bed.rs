@@ -71,6 +71,7 @@ impl Plan {
             secrets,
             limits: Arc::new(Limits::default()),
             can_record: Rc::new(|| true),
+            denial_id: Rc::new(|| None),
             judge: Rc::new(|_, _| Ok(())),
             events: Rc::new(move |event| {
                 if let Event::Injected { hold, .. } = &event {
