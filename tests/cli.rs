@@ -79,7 +79,7 @@ fn a_wrong_command_line_starts_nothing() {
     for (flags, says) in [
         (&["--frobnicate"][..], "unexpected argument '--frobnicate' found; usage: portcullis run"),
         (&["--alow", "a.example"], "a similar argument exists: '--allow'"),
-        (&["--observe"], "unexpected argument '--observe'"),
+        (&["--observed"], "a similar argument exists: '--observe'"),
         (&["stray"], "unexpected argument 'stray'"),
         (&["--allow"], "a value is required for '--allow <HOST[:PORT][/PROTOCOL]>'"),
         (&["--upstream-ca", ""], "a value is required for '--upstream-ca <FILE>'"),
