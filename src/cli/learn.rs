@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::path::PathBuf;
 
-use self::seen::{Denied, Seen, request_rule};
+use self::seen::{Count, Denied, Seen, request_rule};
 use self::written::{listed, quoted, table};
 use super::{OWN_FAILURE, shown};
 use crate::audit::Reader;
@@ -76,7 +76,7 @@ fn policy(seen: &Seen, by_requests: bool) -> String {
         text += "\n[net]\nallow = [\n";
         for (flow, count) in whole {
             if let Some(listed) = Rule::allowing(flow, RuleSource::Owner).ok().as_ref().and_then(listed) {
-                text += &format!("    {}, # {}\n", quoted(&listed), times(*count));
+                text += &format!("    {}, # {}\n", quoted(&listed), times(count.total()));
             }
         }
         text += "]\n";
@@ -91,7 +91,7 @@ fn policy(seen: &Seen, by_requests: bool) -> String {
         }
     }
     for (what, count) in &seen.unwritten {
-        text += &format!("\n# Not allowed here, {}: {}", times(*count), shown(what));
+        text += &format!("\n# Not allowed here, {}: {}", times(count.total()), shown(what));
     }
     if seen.left_out > 0 {
         text += &format!("\n# {} more were left out, as too many to tell apart.", seen.left_out);
@@ -103,17 +103,17 @@ fn policy(seen: &Seen, by_requests: bool) -> String {
 }
 
 /// A rule for each method of a host.
-fn tables(flow: &str, requests: &BTreeMap<(String, String), u64>, text: &mut String) {
-    let mut by_method: BTreeMap<&str, (Vec<&str>, u64)> = BTreeMap::new();
+fn tables(flow: &str, requests: &BTreeMap<(String, String), Count>, text: &mut String) {
+    let mut by_method: BTreeMap<&str, (Vec<&str>, Count)> = BTreeMap::new();
     for ((method, path), count) in requests {
         let (paths, counts) = by_method.entry(method).or_default();
         paths.push(path);
-        *counts += count;
+        *counts = counts.and(*count);
     }
     for (method, (paths, count)) in by_method {
         let rule = request_rule(flow, method, paths);
         if let Some(table) = rule.ok().as_ref().and_then(table) {
-            *text += &format!("\n# {}\n{table}", times(count));
+            *text += &format!("\n# {}\n{table}", times(count.total()));
         }
     }
 }

@@ -9,7 +9,11 @@ use crate::policy::Policy;
 
 /// Tells of a question that would be denied; what has an address known is asked again and again, and was told of.
 pub(super) fn watch(resolver: &Resolver, policy: &Policy, (question, host): (&Question, &HostName)) {
-    if !matches!(question.kind(), Kind::Address(_)) || resolver.names().borrow().is_bound(host) {
+    let is_known = {
+        let names = resolver.names().borrow();
+        names.is_bound(host) || names.is_mapped(host)
+    };
+    if is_known || !matches!(question.kind(), Kind::Address(_)) {
         return;
     }
     if let Some(denial) = policy.would_deny_question(host) {

@@ -38,10 +38,11 @@ impl Policy {
     /// The same of a name that is looked up.
     #[must_use]
     pub fn would_deny_question(&self, host: &HostName) -> Option<Denial> {
-        self.would_deny(|enforced| match enforced.at_question(host) {
+        let denial = |policy: &Self| match policy.at_question(host) {
             AtQuestion::Deny(denial) | AtQuestion::Forbid(denial) => Some(denial),
             AtQuestion::Gateway | AtQuestion::Loopback | AtQuestion::Map | AtQuestion::Forward => None,
-        })
+        };
+        self.would_deny(denial).filter(|_| denial(self).is_none())
     }
 }
 
@@ -137,7 +138,9 @@ mod tests {
             "[net]\nallow = ['a.example']\n[[rule]]\naction = 'deny'\nhost = 'evil.example'\n\
              [[rule]]\naction = 'allow'\nhost = 'api.example'\npaths = ['/v1']",
         );
-        assert!(policy.at_name(&origin("evil.example")).into_result().is_err());
+        let evil = origin("evil.example");
+        assert!(policy.at_name(&evil).into_result().is_err());
+        assert_eq!(policy.would_deny_question(&evil.host), None, "it is denied for real");
         let known = origin("a.example");
         assert!(policy.at_name(&known).into_result().is_ok());
         assert_eq!(policy.would_deny(|enforced| enforced.at_name(&known).into_result().err()), None);

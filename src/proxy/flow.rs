@@ -175,7 +175,7 @@ impl Flow {
                 {
                     context.terminate(refusal.text());
                 }
-                if let http::Event::Denied { refusal, .. } = &event {
+                if let (http::Event::Denied { refusal, .. }, Told::Nothing) = (&event, verdict) {
                     tracing::info!(flow, id = refusal.id(), target = told, reason = refusal.text(), "denied");
                 }
                 let hold =

@@ -35,6 +35,7 @@ mod audit;
 mod canary;
 mod certificates;
 mod datagrams;
+mod denials;
 mod dns;
 mod failures;
 mod flows;

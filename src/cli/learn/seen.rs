@@ -17,16 +17,40 @@ const CUT: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Flows by what would allow them, as in `[net] allow`.
-    pub(super) flows: BTreeMap<String, u64>,
+    pub(super) flows: BTreeMap<String, Count>,
     /// Hosts that were never decrypted.
-    pub(super) passed_through: BTreeMap<String, u64>,
+    pub(super) passed_through: BTreeMap<String, Count>,
     /// Requests by the flow's text, then by method and path.
-    pub(super) requests: BTreeMap<String, BTreeMap<(String, String), u64>>,
+    pub(super) requests: BTreeMap<String, BTreeMap<(String, String), Count>>,
     /// What no rule of these kinds would have allowed, and why.
-    pub(super) unwritten: BTreeMap<String, u64>,
+    pub(super) unwritten: BTreeMap<String, Count>,
     /// What there was no room for.
     pub(super) left_out: u64,
     most: usize,
+}
+
+/// How often something was seen: as it was let by, and as it was denied or told of. Mostly both tell of the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Count {
+    let_by: u64,
+    denied: u64,
+}
+
+impl Count {
+    pub(super) fn total(self) -> u64 {
+        self.let_by.max(self.denied)
+    }
+
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { let_by: self.let_by + other.let_by, denied: self.denied + other.denied }
+    }
+}
+
+/// How a record tells of something.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    LetBy,
+    Denied,
 }
 
 /// Which denials count as seen.
@@ -67,21 +91,21 @@ impl Seen {
         let target = match kind.as_str() {
             "https" | "http" | "opaque" => format!("{host}:{port}"),
             "passthrough" => {
-                add(&mut self.passed_through, host.to_owned(), self.most, &mut self.left_out);
+                add(&mut self.passed_through, (host.to_owned(), Way::LetBy), self.most, &mut self.left_out);
                 format!("{host}:{port}")
             }
             "udp" => format!("{host}:{port}/udp"),
             "icmp" => format!("{host}/icmp"),
             _ => return,
         };
-        self.add_flow(&target);
+        self.add_flow(&target, Way::LetBy);
     }
 
     fn take_request(&mut self, line: &Line) {
         let (Some(method), Some(origin), Some(path)) = (&line.method, &line.origin, &line.path) else {
             return;
         };
-        self.add_request(method, origin, path);
+        self.add_request(method, (origin, path), Way::LetBy);
     }
 
     fn take_denial(&mut self, told: &Told) {
@@ -95,9 +119,10 @@ impl Seen {
             let end = url.get(start..).and_then(|rest| rest.find('/')).map_or(url.len(), |at| at + start);
             let (origin, path) = url.split_at(end);
             if let Some(known) = origin_of(origin) {
-                self.add_flow(&flow_of(&known));
+                self.add_flow(&flow_of(&known), Way::Denied);
             }
-            return self.add_request(method, origin, if path.is_empty() { "/" } else { path });
+            let path = if path.is_empty() { "/" } else { path };
+            return self.add_request(method, (origin, path), Way::Denied);
         }
         // A name that was only looked up: what it was for is told by its flows.
         if !target.contains([':', '/']) {
@@ -106,13 +131,13 @@ impl Seen {
         if rule == "special-use addresses" {
             return self.leave_unwritten(&format!("{target}: {}; {hint}", told.reason));
         }
-        self.add_flow(target);
+        self.add_flow(target, Way::Denied);
     }
 
-    fn add_flow(&mut self, text: &str) {
+    fn add_flow(&mut self, text: &str, way: Way) {
         match Rule::allowing(text, RuleSource::Owner) {
             Ok(rule) if is_one(&rule) && text.len() < CUT => {
-                add(&mut self.flows, text.to_owned(), self.most, &mut self.left_out);
+                add(&mut self.flows, (text.to_owned(), way), self.most, &mut self.left_out);
             }
             Ok(_) => self.leave_unwritten(&format!("{text}: no guest can ask for that")),
             Err(error) => self.leave_unwritten(&format!("{text}: {error}")),
@@ -120,10 +145,10 @@ impl Seen {
     }
 
     fn leave_unwritten(&mut self, text: &str) {
-        add(&mut self.unwritten, text.to_owned(), self.most, &mut self.left_out);
+        add(&mut self.unwritten, (text.to_owned(), Way::Denied), self.most, &mut self.left_out);
     }
 
-    fn add_request(&mut self, method: &str, origin: &str, target: &str) {
+    fn add_request(&mut self, method: &str, (origin, target): (&str, &str), way: Way) {
         let Some(known_origin) = origin_of(origin) else { return };
         let (flow, glob) = (flow_of(&known_origin), glob(target));
         let rule = match request_rule(&flow, method, [glob.as_str()]) {
@@ -140,7 +165,7 @@ impl Seen {
             return;
         }
         let own = self.requests.entry(flow).or_default();
-        add(own, (method.to_owned(), glob), self.most, &mut self.left_out);
+        add(own, ((method.to_owned(), glob), way), self.most, &mut self.left_out);
     }
 }
 
@@ -155,13 +180,15 @@ fn is_one(rule: &Rule) -> bool {
     is_one_host && (services.ports().only().is_some() || *services.protocols() == [Protocol::Icmp])
 }
 
-fn add<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K, most: usize, left_out: &mut u64) {
-    if let Some(count) = counts.get_mut(&key) {
-        *count += 1;
-    } else if counts.len() < most {
-        counts.insert(key, 1);
-    } else {
+fn add<K: Ord>(counts: &mut BTreeMap<K, Count>, (key, way): (K, Way), most: usize, left_out: &mut u64) {
+    if counts.len() >= most && !counts.contains_key(&key) {
         *left_out += 1;
+        return;
+    }
+    let count = counts.entry(key).or_default();
+    match way {
+        Way::LetBy => count.let_by += 1,
+        Way::Denied => count.denied += 1,
     }
 }
 

@@ -78,7 +78,7 @@ fn flows_become_a_sorted_list_that_allows_them_and_no_more() {
     assert_eq!(
         learnt.text,
         "# The least that allows what the audit file tells of.\n\n[net]\nallow = [\n    \
-         \"[2001:db8::1]:22\", # once\n    \"a.example:443\", # 3 times\n    \"b.example:22\", # once\n    \
+         \"[2001:db8::1]:22\", # once\n    \"a.example:443\", # 2 times\n    \"b.example:22\", # once\n    \
          \"ping.example/icmp\", # once\n    \"time.example:123/udp\", # once\n]\n"
     );
     assert!(learnt.allows("a.example", Service::Tcp(443)) && !learnt.allows("a.example", Service::Tcp(80)));
