@@ -22,7 +22,7 @@ use crate::dns::Nameserver;
 use crate::limits::Limits;
 use crate::name::HostPattern;
 use crate::net::{self, Addressing};
-use crate::policy::{Action, ConnectTo, Finding, Policy, Protocol, Publish, Rule, RuleSource, overlap};
+use crate::policy::{self, Action, ConnectTo, Finding, Policy, Protocol, Publish, Rule, RuleSource, overlap};
 use crate::secret::Source;
 use crate::upstream::Upstreams;
 
@@ -58,6 +58,8 @@ pub struct Config {
     pub addressing: Addressing,
     /// The bounds of the sandbox.
     pub limits: Limits,
+    /// Whether what is public is let by and only told, where no rule is about it (`--observe`).
+    pub observe: bool,
 }
 
 /// Flags as they were typed, to be joined with a file.
@@ -109,7 +111,12 @@ impl Config {
     /// # Ok::<(), portcullis::config::ConfigError>(())
     /// ```
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config = file::parse(Path::new(IN_MEMORY), text)?;
+        Self::parse_as(Path::new(IN_MEMORY), text)
+    }
+
+    /// The same of a text that people know as the file `path`.
+    pub(crate) fn parse_as(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let config = file::parse(path, text)?;
         config.check()?;
         Ok(config)
     }
@@ -182,7 +189,7 @@ impl Config {
     /// What is odd about the rules, and no reason not to start.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
-        self.policy().findings()
+        self.built(Vec::new(), &self.default).build().findings()
     }
 
     fn refuse_contradictions(&self) -> Result<(), ConfigError> {
@@ -237,6 +244,17 @@ impl Config {
 
     /// The policy it comes to, with these rules beside those of its own secrets.
     pub fn policy_with(&self, more: impl IntoIterator<Item = Rule>) -> Policy {
+        let more: Vec<Rule> = more.into_iter().collect();
+        if !self.observe {
+            return self.built(more, &self.default).build();
+        }
+        // "deny" as the default is what is only observed; a rule that denies is not.
+        let default = self.default.clone().filter(|rule| rule.action() == Action::Allow);
+        let enforced = self.built(more.clone(), &self.default).build();
+        self.built(more, &default).observe(enforced).build()
+    }
+
+    fn built(&self, more: Vec<Rule>, default: &Option<Rule>) -> policy::Builder {
         let mut builder = Policy::builder().upstreams(Arc::new(self.upstreams.clone()));
         if let Some(floor) = &self.floor {
             builder = builder.floor(floor.iter().cloned());
@@ -249,7 +267,7 @@ impl Config {
                 builder = builder.rule(Rule::for_secret(pattern.clone(), *port, &secret.name));
             }
         }
-        for rule in more.into_iter().chain(self.default.clone()) {
+        for rule in more.into_iter().chain(default.clone()) {
             builder = builder.rule(rule);
         }
         for connect_to in &self.connect_to {
@@ -258,7 +276,7 @@ impl Config {
         for pattern in &self.passthrough {
             builder = builder.passthrough(pattern.clone());
         }
-        builder.build()
+        builder
     }
 
     /// Makes sure that each secret's variable is set, as `lookup` sees the environment.

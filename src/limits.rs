@@ -243,6 +243,12 @@ pub struct Limits {
     /// Octets read of the host's hosts file and of its resolv.conf; the rest is not looked at.
     pub dns_host_file: u64,
 
+    /// The last denials of a running sandbox that `portcullis explain` can ask for; an older one is in the audit file.
+    pub denials_kept: usize where 0..=QUEUED,
+    /// Octets of a line of an audit file that is read back; a longer one is left out.
+    pub audit_line: usize where 1_024..=1 << 20,
+    /// Distinct hosts, and distinct requests of each, that `portcullis learn` makes rules of.
+    pub learned: usize where ..=QUEUED,
     /// Audit records queued for the sink.
     pub audit_queue: usize where ..=QUEUED,
     /// Events queued for one subscriber; a slow one misses the oldest.
@@ -363,6 +369,9 @@ impl Default for Limits {
             dns_second_family: Duration::from_millis(50),
             dns_host_file: 1 << 20,
 
+            denials_kept: 1_024,
+            audit_line: 64 << 10,
+            learned: 4_096,
             audit_queue: 4_096,
             event_queue: 1_024,
             shutdown: Duration::from_secs(5),

@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "cli/explained.rs"]
+mod explained;
 #[path = "cli/inside.rs"]
 mod inside;
 
@@ -85,7 +87,7 @@ fn a_wrong_command_line_starts_nothing() {
     for (flags, says) in [
         (&["--frobnicate"][..], "unexpected argument '--frobnicate' found; usage: portcullis run"),
         (&["--alow", "a.example"], "a similar argument exists: '--allow'"),
-        (&["--observe"], "unexpected argument '--observe'"),
+        (&["--observed"], "a similar argument exists: '--observe'"),
         (&["stray"], "unexpected argument 'stray'"),
         (&["--allow"], "a value is required for '--allow <HOST[:PORT][/PROTOCOL]>'"),
         (&["--upstream-ca", ""], "a value is required for '--upstream-ca <FILE>'"),
@@ -353,15 +355,15 @@ fn check_says_what_would_happen_and_needs_no_value() {
         (
             &["https://a.example/x"][..],
             0,
-            "allowed GET https://a.example\nrule: --allow a.example\nsecrets: none\n",
+            "allowed GET https://a.example/x\nrule: --allow a.example\naddress: not judged, the name is not resolved here\nsecrets: none\n",
         ),
-        (&["POST", "http://a.example"], 0, "allowed POST http://a.example\n"),
-        (&["HTTPS://A.Example.:443/"], 0, "allowed GET https://a.example\n"),
-        (&["https://a.example?@b.example"], 0, "allowed GET https://a.example\n"),
+        (&["POST", "http://a.example"], 0, "allowed POST http://a.example/\n"),
+        (&["HTTPS://A.Example.:443/"], 0, "allowed GET https://a.example/\n"),
+        (&["https://a.example?@b.example"], 0, "allowed GET https://a.example/?@b.example\n"),
         (
             &["https://api.example/"],
             0,
-            "rule: secret UNSET\ndialled at: 127.0.0.1:1\nsecret: UNSET in header, basic\n",
+            "rule: secret UNSET\naddress: 127.0.0.1:1, by --connect-to\nsecret: UNSET in header, basic\n",
         ),
         (&["https://x.below.example:8443/"], 0, "secret: UNSET in header, basic\n"),
         (&["https://below.example:8443/"], 3, "to allow it: --allow below.example:8443\n"),
@@ -369,17 +371,21 @@ fn check_says_what_would_happen_and_needs_no_value() {
         (&["https://a.example:8443/"], 3, "to allow it: --allow a.example:8443\n"),
         (&["https://b.example#@a.example"], 3, "to allow it: --allow b.example\n"),
         (&["https://a.example.evil.example/"], 3, "reason: no rule allows it\nrule: default\n"),
-        (&["https://127.0.0.1/"], 3, "its host is an address"),
+        (&["https://127.0.0.1/"], 3, "no allowed name was resolved to this address"),
         (&["http://0x7f.1/"], 3, "reads as one"),
         (&["http://2130706433/"], 3, "reads as one"),
-        (&["https://[::ffff:1.2.3.4]/"], 3, "its host is an address"),
+        (&["https://[::ffff:1.2.3.4]/"], 3, "denied"),
         (&["https://x@a.example/"], 3, "user information"),
         (&["https://a.example\\@b.example/"], 3, "backslash"),
         (&["https://a.example%2e/"], 3, "has a label"),
         (&["https://a.example:0443/"], 3, "a port that is not"),
         (&["https:///x"], 3, "is empty"),
         (&["https://host.portcullis.internal:8080/"], 3, "this machine's loopback is closed"),
-        (&["TRACE", "https://a.example/"], 3, "never let by"),
+        (
+            &["TRACE", "https://a.example/"],
+            3,
+            "TRACE is not passed on\nrule: requests that are never let by\n",
+        ),
         (&["a.example"], 125, "a URL that starts with http:// or https://"),
         (&["ftp://a.example/"], 125, "a URL that starts with http:// or https://"),
         (&["get", "https://a.example/"], 125, "a method in capitals"),

@@ -42,6 +42,7 @@ fn mirror() -> Mirror {
         response_timeout: None,
         events: Rc::new(|_| {}),
         can_record: Rc::new(|| true),
+        denial_id: Rc::new(|| None),
         judge: Rc::new(|_, _| Ok(())),
     }
 }

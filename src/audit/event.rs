@@ -100,6 +100,8 @@ pub enum Event {
     },
     /// Something was refused.
     Denial {
+        /// Its name, which the guest was told too where it could be.
+        id: String,
         /// The flow, where there was one.
         #[serde(skip_serializing_if = "Option::is_none")]
         flow: Option<u64>,
@@ -112,6 +114,9 @@ pub enum Event {
         /// The flag that would allow it; empty where none would.
         #[serde(skip_serializing_if = "String::is_empty")]
         hint: String,
+        /// Whether it was let by all the same, under `--observe`.
+        #[serde(skip_serializing_if = "is_enforced")]
+        observed: bool,
     },
     /// A secret's value was replaced, taken back or lost, or could not be had anew.
     Secret {
@@ -133,15 +138,21 @@ pub enum Event {
 impl Event {
     /// A denial of policy's, on a flow or before there was one.
     #[must_use]
-    pub fn of_denial(flow: Option<u64>, denial: &Denial) -> Self {
+    pub fn of_denial(id: String, flow: Option<u64>, denial: &Denial) -> Self {
         Self::Denial {
+            id,
             flow,
             target: clip(&denial.target),
             reason: clip(&denial.reason.to_string()),
             rule: denial.rule.clone(),
             hint: denial.hint.clone(),
+            observed: denial.observed,
         }
     }
+}
+
+fn is_enforced(observed: &bool) -> bool {
+    !observed
 }
 
 /// What became of a secret.

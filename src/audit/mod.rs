@@ -4,27 +4,40 @@
 //! a file is asked for, nothing is injected that is not recorded first ([`Audit::recorded`]).
 
 mod event;
+mod id;
+mod reader;
 mod sink;
 mod stats;
+mod tally;
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::broadcast;
 
 pub use event::{Event, FlowKind, Record, SecretChange, clip};
+pub use id::is_denial_id;
+pub use reader::{Line, Reader, Told};
 pub use sink::{Sink, SinkError};
 pub use stats::{Flows, Stats};
+pub use tally::Denials;
+
+use id::Ids;
 
 use crate::limits::Limits;
+use crate::policy::Denial;
 
-/// Where events go: the file, the subscribers, and the tally of denials.
+/// Where events go: the file, the subscribers, the tally of denials and the last of them.
 pub struct Audit {
     sink: Option<Sink>,
     subscribers: broadcast::Sender<Record>,
     denials: Arc<Denials>,
+    ids: Ids,
+    /// The oldest first.
+    recent: RefCell<VecDeque<Told>>,
+    kept: usize,
     flows: AtomicU64,
     counts: Cell<Stats>,
 }
@@ -34,21 +47,28 @@ impl Audit {
     #[must_use]
     pub fn new(sink: Option<Sink>, limits: &Limits) -> Self {
         let (subscribers, _) = broadcast::channel(limits.event_queue);
-        Self { sink, subscribers, denials: Arc::default(), flows: AtomicU64::new(0), counts: Cell::default() }
+        Self {
+            sink,
+            subscribers,
+            denials: Arc::default(),
+            ids: Ids::new(),
+            recent: RefCell::default(),
+            kept: limits.denials_kept,
+            flows: AtomicU64::new(0),
+            counts: Cell::default(),
+        }
     }
 
     /// Records one event; never waits.
     pub fn record(&self, event: Event) {
-        if let Event::Denial { target, flow, .. } = &event {
-            match flow {
-                Some(_) => self.denials.count(target),
-                None => self.denials.count_question(target),
-            }
+        if let Event::Denial { target, flow, observed, .. } = &event {
+            self.denials.count(*observed, *flow, target);
         }
         let mut counts = self.counts.get();
         counts.count(&event);
         self.counts.set(counts);
         let record = Record::now(event);
+        self.keep(&record);
         if let Some(sink) = &self.sink {
             sink.write(&record);
         }
@@ -56,9 +76,43 @@ impl Audit {
         let _ = self.subscribers.send(record);
     }
 
+    /// Records what policy denied, or would have, on a flow or before there was one; its id.
+    pub fn deny(&self, flow: Option<u64>, denial: &Denial) -> String {
+        let id = self.next_denial();
+        let Denial { target, reason, .. } = denial;
+        if denial.observed {
+            tracing::info!(flow, id, %target, %reason, "would be denied");
+        } else {
+            tracing::info!(flow, id, %target, %reason, "denied");
+        }
+        self.record(Event::of_denial(id.clone(), flow, denial));
+        id
+    }
+
+    /// An id for the next denial: unique in this sandbox, and hardly another sandbox's.
+    #[must_use]
+    pub fn next_denial(&self) -> String {
+        self.ids.next()
+    }
+
     /// Counts a denial of a flow in the tally alone, where its record is one with others.
-    pub fn tally(&self, target: &str) {
-        self.denials.count(target);
+    pub fn tally(&self, denial: &Denial) {
+        self.denials.count_flow(denial.observed, &denial.target);
+    }
+
+    /// A denial that is still kept (`Limits::denials_kept`).
+    #[must_use]
+    pub fn denial(&self, id: &str) -> Option<Told> {
+        self.recent.borrow().iter().rfind(|told| told.id == id).cloned()
+    }
+
+    fn keep(&self, record: &Record) {
+        let Some(told) = Told::of(record).filter(|_| self.kept > 0) else { return };
+        let mut recent = self.recent.borrow_mut();
+        if recent.len() >= self.kept {
+            recent.pop_front();
+        }
+        recent.push_back(told);
     }
 
     /// How many events there were, by kind.
@@ -111,118 +165,5 @@ impl Audit {
     }
 }
 
-/// How often each target was denied.
-#[derive(Default)]
-pub struct Denials(Mutex<BTreeMap<String, u64>>);
-
-/// Distinct targets that are told apart; later ones count as one, so that a scan costs no memory.
-const TARGETS_TOLD_APART: usize = 256;
-/// Targets named in the one line at exit.
-const TARGETS_NAMED: usize = 4;
-
-impl Denials {
-    /// Counts a name that was only looked up; a denied flow to it says the same with a port.
-    fn count_question(&self, name: &str) {
-        let prefix = format!("{name}:");
-        let mut tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_flow =
-            tally.range(prefix.clone()..).next().is_some_and(|(target, _)| target.starts_with(&prefix));
-        if !has_flow && (tally.len() < TARGETS_TOLD_APART || tally.contains_key(name)) {
-            tally.insert(name.to_owned(), 1);
-        }
-    }
-
-    fn count(&self, target: &str) {
-        let mut tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((name, _port)) = target.rsplit_once(':') {
-            tally.remove(name);
-        }
-        if let Some(count) = tally.get_mut(target) {
-            *count += 1;
-        } else {
-            let key = if tally.len() < TARGETS_TOLD_APART { target } else { "others" };
-            *tally.entry(key.to_owned()).or_default() += 1;
-        }
-    }
-
-    /// One line for people, or nothing where nothing was denied.
-    #[must_use]
-    pub fn summary(&self) -> Option<String> {
-        let tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let total: u64 = tally.values().sum();
-        if total == 0 {
-            return None;
-        }
-        let mut by_count: Vec<_> = tally.iter().collect();
-        by_count.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
-        let named: Vec<String> = by_count
-            .iter()
-            .take(TARGETS_NAMED)
-            .map(|(target, count)| format!("{target} ({count})"))
-            .collect();
-        let rest = by_count.len().saturating_sub(TARGETS_NAMED);
-        let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
-        let noun = if total == 1 { "denial" } else { "denials" };
-        Some(format!("{total} {noun}: {}{more}", named.join(", ")))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn denial(target: &str) -> Event {
-        Event::Denial {
-            flow: Some(1),
-            target: target.into(),
-            reason: "r".into(),
-            rule: "default".into(),
-            hint: String::new(),
-        }
-    }
-
-    #[test]
-    fn denials_are_summed_up_in_one_line() {
-        let audit = Audit::new(None, &Limits::default());
-        assert_eq!(audit.denials().summary(), None);
-        for target in ["b:443", "a:443", "b:443"] {
-            audit.record(denial(target));
-        }
-        assert_eq!(audit.denials().summary().as_deref(), Some("3 denials: b:443 (2), a:443 (1)"));
-    }
-
-    #[test]
-    fn a_name_looked_up_counts_once_and_not_beside_its_flows() {
-        let audit = Audit::new(None, &Limits::default());
-        let question = |name: &str| {
-            let Event::Denial { target, reason, rule, hint, .. } = denial(name) else { unreachable!() };
-            Event::Denial { flow: None, target, reason, rule, hint }
-        };
-        for event in
-            [question("a"), question("a"), denial("a:443"), question("a"), question("b"), question("b")]
-        {
-            audit.record(event);
-        }
-        assert_eq!(audit.denials().summary().as_deref(), Some("2 denials: a:443 (1), b (1)"));
-    }
-
-    #[test]
-    fn a_scan_costs_no_memory() {
-        let audit = Audit::new(None, &Limits::default());
-        for port in 0..10_000 {
-            audit.record(denial(&format!("a:{port}")));
-        }
-        assert!(audit.denials().0.lock().unwrap().len() <= TARGETS_TOLD_APART + 1);
-        assert!(audit.denials().summary().unwrap().starts_with("10000 denials: others (9744)"));
-    }
-
-    #[tokio::test]
-    async fn subscribers_see_what_is_recorded() {
-        let audit = Audit::new(None, &Limits::default());
-        let mut events = audit.subscribe();
-        audit.record(denial("a:1"));
-        assert!(
-            matches!(events.recv().await.unwrap().event, Event::Denial { target, .. } if target == "a:1")
-        );
-    }
-}
+mod tests;

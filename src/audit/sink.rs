@@ -150,11 +150,13 @@ mod tests {
 
     fn record(target: &str) -> Record {
         Record::now(Event::Denial {
+            id: "k3f9-1".into(),
             flow: None,
             target: target.into(),
             reason: "r".into(),
             rule: "d".into(),
             hint: String::new(),
+            observed: false,
         })
     }
 

@@ -17,6 +17,8 @@ pub struct Stats {
     pub injections: u64,
     /// Refusals: of questions, flows and requests.
     pub denials: u64,
+    /// What would have been refused but for `--observe`.
+    pub observed: u64,
 }
 
 /// Flows that have ended, by what they carried.
@@ -48,7 +50,8 @@ impl Stats {
             Event::Flow { kind, .. } => (self.flows.of(*kind), 1),
             Event::Request { .. } => (&mut self.requests, 1),
             Event::Injection { .. } => (&mut self.injections, 1),
-            Event::Denial { .. } => (&mut self.denials, 1),
+            Event::Denial { observed: false, .. } => (&mut self.denials, 1),
+            Event::Denial { observed: true, .. } => (&mut self.observed, 1),
             Event::Denials { count } => (&mut self.denials, *count),
             // The one says where a port is, the other what a secret is; nothing has happened with them yet.
             Event::Published { .. } | Event::Secret { .. } => return,

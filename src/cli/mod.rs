@@ -6,6 +6,9 @@
 pub mod ca;
 pub mod check;
 pub mod env;
+pub mod explain;
+pub mod learn;
+pub mod log;
 pub mod options;
 mod process;
 #[cfg(target_os = "linux")]
@@ -14,6 +17,7 @@ pub mod secrets;
 #[cfg(target_os = "linux")]
 pub mod serve;
 pub mod status;
+pub mod test;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -23,6 +27,8 @@ use clap::error::ErrorKind;
 
 /// Exit code of our own failures, wrong usage among them.
 pub const OWN_FAILURE: u8 = 125;
+/// Exit code for what is denied, or not there to be explained.
+pub const DENIED: u8 = 3;
 
 /// Why a subcommand does not start: an error that says in one line what to do.
 pub type Failure = Box<dyn std::error::Error>;
@@ -39,6 +45,14 @@ enum Arguments {
     Serve(serve::ServeArgs),
     /// Say what would happen to a request, without sending it
     Check(check::CheckArgs),
+    /// Say what a denial was about, and what to write to allow it
+    Explain(explain::ExplainArgs),
+    /// Print the least policy that would have allowed what an audit file tells of
+    Learn(learn::LearnArgs),
+    /// Print an audit file for people
+    Log(log::LogArgs),
+    /// Judge the cases in the files of a directory
+    Test(test::TestArgs),
     /// Say which sandboxes run, or what one of them has counted
     Status(status::StatusArgs),
     /// Print the variables of a running sandbox's guest, as a shell reads them
@@ -79,12 +93,28 @@ pub fn main() -> ExitCode {
             return serve::serve(&arguments);
         }
         Arguments::Check(arguments) => check::check(&arguments, &mut out, &mut err),
+        Arguments::Explain(arguments) => explain::explain(&arguments, &mut out, &mut err),
+        Arguments::Learn(arguments) => learn::learn(&arguments, &mut out, &mut err),
+        Arguments::Log(arguments) => log::log(&arguments, &mut out, &mut err),
+        Arguments::Test(arguments) => test::test(&arguments, &mut out, &mut err),
         Arguments::Status(arguments) => status::status(&arguments, &mut out, &mut err),
         Arguments::Env(arguments) => env::env(&arguments, &mut out, &mut err),
         Arguments::Secrets(arguments) => secrets::secrets(&arguments, &mut out, &mut err),
         Arguments::Ca(arguments) => ca::ca(&arguments, &mut out, &mut err),
     };
     ExitCode::from(code.unwrap_or(OWN_FAILURE))
+}
+
+/// Foreign text on one line that does nothing to a terminal.
+fn shown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            ' '..='~' => out.push(char),
+            other => out.extend(other.escape_unicode()),
+        }
+    }
+    out
 }
 
 /// What clap says over several lines: the cause, a similar flag where there is one, and the usage.

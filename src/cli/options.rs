@@ -84,6 +84,9 @@ pub struct SandboxArgs {
     /// Who may come in.
     #[command(flatten)]
     pub ports: Ports,
+    /// Let by whatever is public, and only tell what would have been denied; what a rule denies stays denied
+    #[arg(long)]
+    pub observe: bool,
     /// Append one JSON object a line for each flow, request, injection and denial
     #[arg(long, value_name = "FILE")]
     pub audit: Option<String>,
@@ -98,7 +101,8 @@ pub struct SandboxArgs {
 impl SandboxArgs {
     /// Reads what they name; a fault in any of them starts nothing. `maker` is the subcommand.
     pub fn load(&self, maker: &str) -> Result<Loaded, Failure> {
-        let config = self.options.load_with(&self.ports)?;
+        let mut config = self.options.load_with(&self.ports)?;
+        config.observe = self.observe;
         let audit = self.audit.as_deref().map(|text| output_file("--audit", text)).transpose()?;
         let log = self.log.as_deref().map(|text| output_file("--log", text)).transpose()?;
         if audit.is_some() && audit == log {
@@ -106,6 +110,7 @@ impl SandboxArgs {
         }
         let private = private_files(&config);
         let mut opened = Log::open(log.as_deref())?;
+        config.findings().iter().for_each(|finding| opened.tell_later(finding.to_string()));
         let mut builder = Sandbox::builder().config(config);
         if let Some(audit) = &audit {
             builder = builder.audit(audit);

@@ -20,18 +20,18 @@ const LOG_FILTER: &str = "PORTCULLIS_LOG";
 pub(super) struct Log {
     file: Option<File>,
     filter: EnvFilter,
-    late: Option<String>,
+    late: Vec<String>,
 }
 
 impl Log {
     /// Opens the file, where there is one, and reads the variable that says how much is logged.
     pub(super) fn open(path: Option<&Path>) -> Result<Self, Failure> {
-        Ok(Self { file: path.map(open_log).transpose()?, filter: log_filter()?, late: None })
+        Ok(Self { file: path.map(open_log).transpose()?, filter: log_filter()?, late: Vec::new() })
     }
 
     /// Logs a warning once the log is started.
     pub(super) fn tell_later(&mut self, warning: String) {
-        self.late = Some(warning);
+        self.late.push(warning);
     }
 
     pub(super) fn start(self) {
@@ -39,7 +39,7 @@ impl Log {
         // A full disk is not to be told on the command's terminal.
         let log = tracing_subscriber::fmt().log_internal_errors(false);
         log.with_ansi(false).with_env_filter(self.filter).with_writer(Mutex::new(file)).init();
-        if let Some(warning) = self.late {
+        for warning in self.late {
             tracing::warn!("{warning}");
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Everything is checked before anything starts; the namespaces are made while this process has one thread;
 //! then the sandbox serves the TAP on a thread of its own while this one waits for the command. Invariant: on
-//! the command's terminal stands nothing of ours but start-up errors and one line of denials at the end.
+//! the command's terminal stands nothing of ours but start-up errors and, at the end, one line of denials and one of what was only observed.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -57,11 +57,9 @@ fn start(args: &RunArgs) -> Result<u8, Failure> {
     let mtu = prepared.guest_env().mtu;
     let sandbox = prepared.start(TapLink::new(running.tap, mtu.into()))?;
     let exit = wait(running.child, termination)?;
-    let denials = sandbox.denials();
+    let told = [sandbox.denials(), sandbox.observed()];
     sandbox.shutdown_blocking();
-    if let Some(line) = denials {
-        complain(&line);
-    }
+    told.iter().flatten().for_each(|line| complain(line));
     Ok(exit.code())
 }
 

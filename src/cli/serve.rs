@@ -65,11 +65,9 @@ fn start(args: &ServeArgs) -> Result<(), Failure> {
     let sandbox = link.start(prepared)?;
     complain(&ready);
     let why = wait(&signals, termination)?;
-    let denials = sandbox.denials();
+    let told = [sandbox.denials(), sandbox.observed()];
     sandbox.shutdown_blocking();
-    if let Some(line) = denials {
-        complain(&line);
-    }
+    told.iter().flatten().for_each(|line| complain(line));
     match why {
         Some(Termination::Failed(why)) => Err(format!("the sandbox failed: {why}").into()),
         Some(Termination::Misuse(why)) => Err(format!("the sandbox was ended: {why}").into()),

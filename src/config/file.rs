@@ -135,6 +135,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let file: File = source.read_toml()?;
     let directory = path.parent().unwrap_or(Path::new(""));
     Ok(Config {
+        observe: false,
         rules: source.rules(&file.rule)?,
         allow: source.allowed(&file.net.allow)?,
         default: source.default_of(&file.net)?,

@@ -16,6 +16,7 @@ use super::name::SandboxName;
 use super::peer::{self, Stranger};
 use super::protocol::{Answer, Request, Status, read_answer, write_request};
 use super::value::NewValue;
+use crate::audit::Told;
 use crate::limits::Limits;
 use crate::secret::{Rotation, SecretStatus};
 
@@ -67,6 +68,14 @@ pub fn env(name: &SandboxName) -> Result<Vec<(String, String)>, AskError> {
 pub fn ca(name: &SandboxName) -> Result<String, AskError> {
     let Answer::Ca(pem) = ask(name, &Request::Ca)? else { return Err(beside_the_point(name)) };
     Ok(pem)
+}
+
+/// A denial of a sandbox by its id, where it is still kept.
+pub fn denial(name: &SandboxName, id: &str) -> Result<Option<Told>, AskError> {
+    let Answer::Denial(told) = ask(name, &Request::Explain { id: id.to_owned() })? else {
+        return Err(beside_the_point(name));
+    };
+    Ok(told.map(|told| *told))
 }
 
 /// The secrets of a sandbox, without their values.

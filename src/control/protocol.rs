@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::name::SandboxName;
 use super::value::NewValue;
+use crate::audit::Told;
 use crate::limits::Limits;
 use crate::sandbox::Stats;
 use crate::secret::{Rotation, SecretStatus};
@@ -33,6 +34,11 @@ pub enum Request {
     Env,
     /// The CA's certificate.
     Ca,
+    /// What one of its last denials was about.
+    Explain {
+        /// The denial's id.
+        id: String,
+    },
     /// Its secrets, without their values.
     Secrets,
     /// To give a secret another value.
@@ -58,6 +64,7 @@ impl Request {
             Self::Status
             | Self::Env
             | Self::Ca
+            | Self::Explain { .. }
             | Self::Secrets
             | Self::Rotate { value: Some(_), .. }
             | Self::Revoke { .. } => limits.control_wait,
@@ -76,6 +83,8 @@ pub enum Answer {
     Env(Vec<(String, String)>),
     /// To [`Request::Ca`]: PEM.
     Ca(String),
+    /// To [`Request::Explain`]: the denial, where it is still kept.
+    Denial(Option<Box<Told>>),
     /// To [`Request::Secrets`].
     Secrets(Vec<SecretStatus>),
     /// To [`Request::Rotate`].
@@ -137,6 +146,7 @@ pub(super) fn write_request(request: &Request) -> Zeroizing<Vec<u8>> {
         Request::Status
         | Request::Env
         | Request::Ca
+        | Request::Explain { .. }
         | Request::Secrets
         | Request::Rotate { value: None, .. }
         | Request::Revoke { .. } => 0,
@@ -194,6 +204,7 @@ impl fmt::Display for Request {
             Self::Status => "status",
             Self::Env => "env",
             Self::Ca => "ca",
+            Self::Explain { .. } => "explain",
             Self::Secrets => "secrets",
             Self::Rotate { .. } => "rotate",
             Self::Revoke { .. } => "revoke",
@@ -221,6 +232,7 @@ mod tests {
             Request::Status,
             Request::Env,
             Request::Ca,
+            Request::Explain { id: "k3f9-1".into() },
             Request::Secrets,
             Request::Rotate { secret: secret(), value: None },
             Request::Rotate { secret: secret(), value: Some(NewValue::new(b"\xffcanary\n".to_vec())) },

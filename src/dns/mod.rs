@@ -19,6 +19,7 @@ mod lookup;
 mod mapped;
 mod names;
 mod nameserver;
+mod observe;
 mod question;
 mod reply;
 mod resolver;

@@ -113,6 +113,12 @@ impl Names {
         self.mapped.stands_for(name)
     }
 
+    /// Whether an address of `name` is known.
+    #[must_use]
+    pub fn is_bound(&self, name: &HostName) -> bool {
+        self.by_name.contains_key(name)
+    }
+
     /// The names that `addr` is bound to now, in no order.
     pub fn names_of(&self, addr: IpAddr, now: Instant) -> impl Iterator<Item = &HostName> {
         self.by_addr.get(&addr).into_iter().flatten().filter(move |name| self.is_live(addr, name, now))

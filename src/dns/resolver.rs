@@ -32,6 +32,7 @@ use super::lookup::Patience;
 use super::mapped::MappedPrefix;
 use super::names::{Gateways, Meaning, Names};
 use super::nameserver::Nameserver;
+use super::observe;
 use super::question::{Kind, Parsed, Question, wire_name};
 use super::reply::{self, Content, Transport};
 use super::reverse;
@@ -194,7 +195,8 @@ impl Resolver {
         let Some(host) = question.host() else {
             return Content::NxDomain;
         };
-        let standing = self.policy().at_question(&host);
+        let policy = self.policy();
+        let standing = policy.at_question(&host);
         if let AtQuestion::Deny(denial) | AtQuestion::Forbid(denial) = &standing {
             // Every ping and every log with names asks for those of addresses; none leaves, nothing is denied.
             if is_reverse {
@@ -202,6 +204,7 @@ impl Resolver {
             }
             self.deny(denial, (&host, kind));
         }
+        observe::watch(self, &policy, (question, &host));
         match kind {
             Kind::Address(family) => self.address(&host, family, &standing).await,
             Kind::Service => Content::NoData,
@@ -305,7 +308,7 @@ impl Resolver {
         }
     }
 
-    fn report(&self, denial: &Denial) {
+    pub(super) fn report(&self, denial: &Denial) {
         if let Some(on_denial) = &self.on_denial {
             on_denial(denial);
         }

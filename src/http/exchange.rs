@@ -20,7 +20,7 @@ use rustls::AlertDescription;
 use super::answer::Answer;
 use super::blame::{self, Abandoned, Ending, Sent};
 use super::body::GuestBody;
-use super::deny::{self, Refusal, cut};
+use super::deny::{self, Asked, Refusal, cut};
 use super::fields::{self, Length, Target};
 use super::gate;
 use super::linger::Latest;
@@ -150,7 +150,7 @@ impl Exchanges {
         request: Request<Incoming>,
         progress: Rc<Progress>,
     ) -> Result<Response<GuestBody>, Abandoned> {
-        let (method, version) = (request.method().clone(), request.version());
+        let asked = Asked::of(&request);
         let subject = self.subject(&request);
         let ending = match self.pass(request, &progress, &subject).await {
             Ok(response) => {
@@ -164,12 +164,13 @@ impl Exchanges {
         progress.end_response();
         match ending {
             Ending::Denied(refusal) => {
-                let response = deny::response(&refusal, &method, version, progress);
+                let refusal = refusal.named(&*self.mirror.denial_id);
+                let response = deny::response(&refusal, &asked, progress);
                 self.tell(Event::Denied { subject, refusal });
                 Ok(response)
             }
             Ending::Failed(refusal) => {
-                let response = deny::response(&refusal, &method, version, progress);
+                let response = deny::response(&refusal, &asked, progress);
                 self.tell(Event::Failed { subject, refusal });
                 Ok(response)
             }

@@ -117,7 +117,7 @@ impl Socket {
         }
         let text = "the audit trail cannot be written, so no secret is sent";
         let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error", text);
-        self.deny(refusal);
+        self.deny(refusal.named(&*mirror.denial_id));
         Err(Fault::Unrecorded)
     }
 

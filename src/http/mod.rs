@@ -35,16 +35,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::request::Parts;
 use http::{Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use deny::Refusal;
+pub use deny::{Explanation, Refusal};
 pub use hold::Hold;
 
 use crate::limits::Limits;
 use crate::name::Origin;
 use crate::secret::Secrets;
 use crate::tls::{Alpn, VerifiedPeer};
+
+/// Whether a request's head may be passed on at all to `origin`, whatever policy says.
+pub(crate) fn admit(head: &Parts, origin: &Origin, limits: &Limits) -> Result<(), Refusal> {
+    gate::admit(head, origin, limits).map_err(Refusal::from)
+}
 
 /// What the exchanges of one guest connection have in common.
 pub struct Mirror {
@@ -60,6 +66,8 @@ pub struct Mirror {
     pub events: Rc<dyn Fn(Event)>,
     /// Whether an injection could be recorded now; where not, nothing is injected.
     pub can_record: Rc<dyn Fn() -> bool>,
+    /// The name that the record of the next denied request will have; `None` where one is recorded already.
+    pub denial_id: Rc<dyn Fn() -> Option<String>>,
     /// Says whether a request of this method for this path and query may be made.
     pub judge: Rc<Judge>,
 }

@@ -20,12 +20,13 @@ pub(super) struct Recorder {
     subject: Subject,
     events: Rc<dyn Fn(Event)>,
     can_record: Rc<dyn Fn() -> bool>,
+    denial_id: Rc<dyn Fn() -> Option<String>>,
 }
 
 impl Recorder {
     pub(super) fn new(mirror: &Mirror, subject: &Subject) -> Self {
         let (events, can_record) = (Rc::clone(&mirror.events), Rc::clone(&mirror.can_record));
-        Self { subject: subject.clone(), events, can_record }
+        Self { subject: subject.clone(), events, can_record, denial_id: Rc::clone(&mirror.denial_id) }
     }
 
     /// Tells of secrets that are about to be sent.
@@ -43,6 +44,7 @@ impl Recorder {
 
     /// Tells that the request was refused while its answer was on its way.
     pub(super) fn denied(&self, refusal: Refusal) {
+        let refusal = refusal.named(&*self.denial_id);
         (self.events)(Event::Denied { subject: self.subject.clone(), refusal });
     }
 

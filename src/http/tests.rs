@@ -88,6 +88,7 @@ impl Case {
             secrets: Arc::clone(&self.secrets),
             limits: Arc::default(),
             can_record: Rc::new(|| true),
+            denial_id: Rc::new(|| None),
             judge: Rc::new(|_, _| Ok(())),
             response_timeout: None,
             events: Rc::new(move |event| {

@@ -7,10 +7,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Policy;
+use super::reason::Reason;
 use super::service::Service;
 use super::subnet::Subnet;
 use super::table::{Standing, Table};
-use super::verdict::{Denial, Reason, Verdict};
+use super::verdict::{Denial, Verdict};
 
 /// A port of the host's that leads to one of the guest's.
 ///
@@ -110,6 +111,7 @@ impl Publish {
             target: format!("{addr} to {self}"),
             rule: format!("publish {self}"),
             hint: format!("[[publish]] from = [\"{addr}\"]"),
+            observed: false,
         })
     }
 }

@@ -15,10 +15,12 @@ mod ingress;
 mod judge;
 mod lint;
 mod live;
+mod observe;
 mod path;
 mod permit;
 mod ports;
 mod proxied;
+mod reason;
 mod requests;
 mod rule;
 mod service;
@@ -37,6 +39,7 @@ pub use path::Path;
 pub use permit::{DatagramPermit, Dial, Dialled, Dialling, EchoPermit, Permit, UdpPermit};
 pub use ports::{Ports, Services};
 pub use proxied::Leave;
+pub use reason::Reason;
 pub use requests::Requests;
 pub use rule::{Action, Builder as RuleBuilder, Direction, Rule};
 pub use service::{Protocol, Reserved, Service};
@@ -44,7 +47,7 @@ pub use source::{RuleSource, Spot};
 pub use subnet::{Subnet, SubnetError};
 pub(crate) use target::is_localhost;
 pub use target::{ConnectTo, Target, overlap};
-pub use verdict::{AtDatagram, AtQuestion, AtSyn, Denial, NamePermit, Opened, Reason, Verdict};
+pub use verdict::{AtDatagram, AtQuestion, AtSyn, Denial, NamePermit, Opened, Verdict};
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -68,6 +71,8 @@ pub struct Policy {
     connect_to: HashMap<HostName, Vec<ConnectTo>>,
     passthrough: Vec<HostPattern>,
     upstreams: Arc<Upstreams>,
+    /// What would hold if this one did not only observe.
+    enforced: Option<Arc<Policy>>,
 }
 
 /// Gathers the rules of a [`Policy`].

@@ -10,8 +10,9 @@ use crate::name::HostName;
 use crate::upstream::{Options, Proxy, Resolve, Upstreams};
 
 use super::permit::Permit;
+use super::reason::Reason;
 use super::service::Service;
-use super::verdict::{Denial, NamePermit, Reason};
+use super::verdict::{Denial, NamePermit};
 use super::{Builder, Policy};
 
 /// What a connection leads to in the end, as policy allowed it.
@@ -96,6 +97,7 @@ impl Denial {
             target: format!("{host}{service}"),
             rule: "[proxy] resolve".to_owned(),
             hint: format!("send {host} to a proxy with resolve = \"here\", or to none"),
+            observed: false,
         }
     }
 }

@@ -11,8 +11,9 @@ use crate::name::{HOST_ALIAS, Host, HostName, Origin};
 use super::address::SpecialUse;
 use super::path::Path;
 use super::permit::{DatagramPermit, Permit};
+use super::reason::Reason;
 use super::rule::Rule;
-use super::service::{Protocol, Reserved, Service};
+use super::service::{Reserved, Service};
 use super::source::RuleSource;
 use super::target::{is_localhost, is_web};
 
@@ -136,107 +137,38 @@ pub struct Denial {
     pub rule: String,
     /// The flag that would allow it.
     pub hint: String,
+    /// Whether it is let by all the same, since the sandbox only observes.
+    pub observed: bool,
 }
 
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { reason, target, rule, hint } = self;
+        let Self { reason, target, rule, hint, observed: _ } = self;
         write!(f, "{target} is refused: {reason} (rule: {rule}); to allow it: {hint}")
-    }
-}
-
-/// The cause of a denial.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Reason {
-    /// No rule names the host.
-    NoRule,
-    /// A rule names the host, at these other ports.
-    OtherPorts(String),
-    /// A rule names the host, for this other protocol.
-    OtherProtocol(Protocol),
-    /// The UDP port is closed to every guest.
-    Reserved(Reserved),
-    /// The name is reached by `--connect-to`, which says nothing of this port or protocol.
-    NotSentAnywhere,
-    /// The name is for a proxy to resolve, which takes no such protocol.
-    ResolvedThere,
-    /// The name resolves to no ordinary address.
-    SpecialUse {
-        /// The address judged.
-        addr: IpAddr,
-        /// What it is.
-        special: SpecialUse,
-    },
-    /// The name is to be dialled at another address than this one.
-    NotWhereSent {
-        /// Where `--connect-to` sends it.
-        to: SocketAddr,
-    },
-    /// The address is not one that an allowed name was resolved to lately.
-    Unbound,
-    /// The port of this machine's loopback is not opened.
-    HostLoopback,
-    /// It carries no name that a rule could be asked about.
-    Nameless,
-    /// It asks for an address, and rules are by name.
-    Address,
-    /// It is neither HTTP nor TLS with HTTP inside, so nothing can be said of it.
-    Uninspectable,
-    /// It comes from an address that a published port is not open to.
-    Peer,
-    /// A rule says so.
-    Rule,
-    /// The platform allows no more, whatever the sandbox's own rules say.
-    Floor,
-    /// Other requests to the host are allowed, and not this one.
-    Requests {
-        /// Whether servers may read its path in more than one way, each of which has to be allowed.
-        is_ambiguous: bool,
-    },
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoRule => f.write_str("no rule allows it"),
-            Self::OtherPorts(ports) => write!(f, "the host is allowed only at port {ports}"),
-            Self::OtherProtocol(protocol) => write!(f, "the host is allowed only for {protocol}"),
-            Self::Reserved(reserved) => write!(f, "{reserved}"),
-            Self::NotSentAnywhere => {
-                f.write_str("the name is dialled at an address of its own for other ports only")
-            }
-            Self::ResolvedThere => f.write_str("the name is resolved by a proxy, which takes TCP alone"),
-            Self::SpecialUse { addr, special } => write!(f, "the name resolves to {addr}, {special}"),
-            Self::NotWhereSent { to } => write!(f, "the name is to be dialled at {to}"),
-            Self::Unbound => f.write_str("no allowed name was resolved to this address"),
-            Self::HostLoopback => f.write_str("this machine's loopback is closed at that port"),
-            Self::Nameless => f.write_str("it names no host (no SNI, or no single Host field)"),
-            Self::Address => f.write_str("it is an address, and rules are by name"),
-            Self::Uninspectable => f.write_str("it is not HTTP, so it cannot be inspected"),
-            Self::Peer => f.write_str("the port is not open to that address"),
-            Self::Rule => f.write_str("a rule denies it"),
-            Self::Floor => f.write_str("the platform does not allow it"),
-            Self::Requests { is_ambiguous: false } => {
-                f.write_str("the host is allowed only for other methods or paths")
-            }
-            Self::Requests { is_ambiguous: true } => {
-                f.write_str("its path can be read in more than one way, and not all of them are allowed")
-            }
-        }
     }
 }
 
 /// What decided where no rule did.
 const DEFAULT: &str = "default";
+/// Octets of a path that a hint repeats.
+const HINTED_PATH: usize = 160;
 
 impl Denial {
     /// A rule that denies.
     pub(super) fn by_rule(target: &str, rule: &Rule) -> Self {
+        // What is said for everything else is overruled by any leave.
+        let hint = if matches!(rule.source(), RuleSource::Default(_)) && !target.contains(' ') {
+            let web = target.strip_suffix(":443").or_else(|| target.strip_suffix(":80"));
+            format!("--allow {}", web.unwrap_or(target))
+        } else {
+            "change that rule, or put one that allows it before".to_owned()
+        };
         Self {
             reason: Reason::Rule,
             target: target.to_owned(),
             rule: rule.source().to_string(),
-            hint: "change that rule, or put one that allows it before".to_owned(),
+            hint,
+            observed: false,
         }
     }
 
@@ -247,6 +179,7 @@ impl Denial {
             target: format!("{host}{service}"),
             rule: "floor".to_owned(),
             hint: "ask whoever runs this machine".to_owned(),
+            observed: false,
         }
     }
 
@@ -255,19 +188,21 @@ impl Denial {
         let Origin { host, port, .. } = origin;
         let at = if is_web(*port) { String::new() } else { format!(":{port}") };
         let literal = path.readings().next().unwrap_or("/");
-        // Somebody may paste it into a shell, and the guest chose it.
-        let is_harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~%".contains(&byte);
-        let shown = if literal.bytes().all(is_harmless) { literal } else { "PATH" };
+        // What a guest wrote is put before a person who may paste it.
+        let is_plain = |c: char| c.is_ascii_graphic() && !"*?[]{}\\'`$".contains(c);
         let hint = if path.is_ambiguous() {
             "let the client write the path plainly, or allow what it can be read as".to_owned()
+        } else if literal.len() <= HINTED_PATH && method.chars().chain(literal.chars()).all(is_plain) {
+            format!("--rule 'allow {method} {host}{at} {literal}'")
         } else {
-            format!("--rule 'allow {method} {host}{at} {shown}'")
+            format!("a [[rule]] for {host}{at} with a pattern that its method and path match")
         };
         Self {
             reason: Reason::Requests { is_ambiguous: path.is_ambiguous() },
             target: format!("{method} {origin}"),
             rule: rule.source().to_string(),
             hint,
+            observed: false,
         }
     }
 
@@ -287,7 +222,13 @@ impl Denial {
         let rule = named.map_or_else(|| DEFAULT.to_owned(), |rule| rule.source().to_string());
         // No rule can be about localhost; who means this machine is told its name.
         let allowed = if is_localhost(host) { HOST_ALIAS } else { host.as_str() };
-        Self { reason, target: format!("{host}{service}"), rule, hint: allow_hint(allowed, service) }
+        Self {
+            reason,
+            target: format!("{host}{service}"),
+            rule,
+            hint: allow_hint(allowed, service),
+            observed: false,
+        }
     }
 
     /// A UDP port that no rule opens, at a name or an address.
@@ -297,6 +238,7 @@ impl Denial {
             target: format!("{host}{}", Service::Udp(port)),
             rule: "reserved ports".to_owned(),
             hint: reserved.instead("HOST"),
+            observed: false,
         }
     }
 
@@ -311,13 +253,20 @@ impl Denial {
             target: format!("{host}{service}"),
             rule: format!("--connect-to {host}"),
             hint,
+            observed: false,
         }
     }
 
     /// No rule names `host`, which was asked for by a DNS question.
     pub(super) fn by_question(host: &HostName) -> Self {
         let hint = format!("--allow {host}");
-        Self { reason: Reason::NoRule, target: host.to_string(), rule: DEFAULT.to_owned(), hint }
+        Self {
+            reason: Reason::NoRule,
+            target: host.to_string(),
+            rule: DEFAULT.to_owned(),
+            hint,
+            observed: false,
+        }
     }
 
     /// `host` is allowed, `addr` is not one to be dialled.
@@ -332,10 +281,11 @@ impl Denial {
             None => "echo requests go to public addresses alone".to_owned(),
         };
         Self {
-            reason: Reason::SpecialUse { addr, special },
+            reason: Reason::SpecialUse { addr, special: Box::new(special) },
             target: format!("{host}{service}"),
             rule: "special-use addresses".to_owned(),
             hint,
+            observed: false,
         }
     }
 
@@ -346,6 +296,7 @@ impl Denial {
             target: format!("{host}:{port}"),
             rule: format!("--connect-to {host}:{port}:{to}"),
             hint: format!("drop --connect-to for {host}:{port}"),
+            observed: false,
         }
     }
 
@@ -356,6 +307,7 @@ impl Denial {
             target: format!("{}{service}", Host::Address(addr)),
             rule: DEFAULT.to_owned(),
             hint: format!("{}, and let the client use the name", allow_hint("HOST", service)),
+            observed: false,
         }
     }
 
@@ -366,6 +318,7 @@ impl Denial {
             target: destination.to_string(),
             rule: DEFAULT.to_owned(),
             hint: "let the client use a host name".to_owned(),
+            observed: false,
         }
     }
 
@@ -376,6 +329,7 @@ impl Denial {
             target: format!("{host}:{port}"),
             rule: DEFAULT.to_owned(),
             hint: format!("{}, and let the client use the name", allow_hint("HOST", Service::Tcp(port))),
+            observed: false,
         }
     }
 
@@ -386,6 +340,7 @@ impl Denial {
             target,
             rule: DEFAULT.to_owned(),
             hint: "pass the host through ([tls] passthrough), or use a port other than 80 and 443".to_owned(),
+            observed: false,
         }
     }
 
@@ -396,6 +351,7 @@ impl Denial {
             target: format!("{}{service}", Host::Address(addr)),
             rule: DEFAULT.to_owned(),
             hint: format!("--allow {HOST_ALIAS}{service}"),
+            observed: false,
         }
     }
 }

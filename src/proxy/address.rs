@@ -32,6 +32,10 @@ pub(super) fn judge(flow: &Flow, name: Option<&HostName>, denial: Denial) -> Res
     }
     match flow.context.policy.current().at_relay(flow.destination, name) {
         Verdict::Allow((permit, rule)) => {
+            flow.observe(|enforced| match enforced.at_relay(flow.destination, name) {
+                Verdict::Allow(_) => None,
+                Verdict::Deny(_) => Some(denial),
+            });
             Ok(ByAddress { permit, rule: rule.source().to_string(), host: name.cloned() })
         }
         Verdict::Deny(_) => Err(denial),

@@ -18,7 +18,7 @@ use super::socket::{HostSocket, Permitted};
 use crate::audit::{Event, FlowKind};
 use crate::name::HostName;
 use crate::net::{Carried, NewAssociation, Unreachable};
-use crate::policy::{AtDatagram, DatagramPermit, Denial};
+use crate::policy::{AtDatagram, DatagramPermit, Denial, Policy};
 
 /// What the associations of one sandbox share.
 pub(crate) struct Datagrams {
@@ -52,8 +52,15 @@ struct Allowed {
 pub(super) fn begin(context: Rc<Context>, new: NewAssociation) {
     let flow = Flow::new(context, new.destination());
     let carried = new.carried();
-    match judge(&flow, carried) {
-        Ok(allowed) => drop(tokio::task::spawn_local(serve(flow, new, allowed))),
+    match judge(&flow, &flow.context.policy.current(), carried) {
+        Ok(allowed) => {
+            let would_deny =
+                flow.context.policy.current().would_deny(|enforced| judge(&flow, enforced, carried).err());
+            if let Some(denial) = would_deny {
+                deny(&flow, &denial);
+            }
+            drop(tokio::task::spawn_local(serve(flow, new, allowed)));
+        }
         Err(denial) => {
             deny(&flow, &denial);
             new.refuse(match carried {
@@ -64,8 +71,8 @@ pub(super) fn begin(context: Rc<Context>, new: NewAssociation) {
     }
 }
 
-fn judge(flow: &Flow, carried: Carried) -> Result<Allowed, Denial> {
-    let (policy, now) = (flow.context.policy.current(), flow.started.into_std());
+fn judge(flow: &Flow, policy: &Policy, carried: Carried) -> Result<Allowed, Denial> {
+    let now = flow.started.into_std();
     let names = flow.context.resolver.names().borrow();
     match carried {
         Carried::Udp => {
@@ -141,9 +148,10 @@ fn deny(flow: &Flow, denial: &Denial) {
     let context = &flow.context;
     let telling = context.datagrams.refusals.telling(Instant::now(), &context.limits);
     if telling == Telling::Alone {
-        return flow.deny(denial);
+        flow.deny(denial);
+        return;
     }
-    context.audit.tally(&denial.target);
+    context.audit.tally(denial);
     if let Telling::FirstOfMany(due) = telling {
         let summed = Summed(Rc::clone(context));
         drop(tokio::task::spawn_local(async move {

@@ -15,10 +15,10 @@ use super::way::{DialError, Way};
 use super::{Context, address, dns, opaque, plain, tls};
 use crate::audit::{Event, FlowKind, clip};
 use crate::dns::{Meaning, ResolveFailure};
-use crate::http::{self, Mirror, Refusal, Subject};
+use crate::http::{self, Explanation, Mirror, Refusal, Subject};
 use crate::name::{HOST_ALIAS, HostName, Origin};
 use crate::net::{self, Incoming};
-use crate::policy::{AtSyn, Denial, Leave, NamePermit, Permit};
+use crate::policy::{AtSyn, Denial, Leave, NamePermit, Permit, Policy, Verdict};
 use crate::sniff::{self, Protocol, Rewind};
 use crate::upstream::Connection;
 
@@ -133,8 +133,9 @@ impl Flow {
     async fn resolve(&self, permit: &NamePermit) -> Result<Vec<Permit>, Refusal> {
         self.context.resolver.resolve(permit).await.map_err(|failure| {
             if let ResolveFailure::Denied(denial) = &failure {
-                self.deny(denial);
-                return Refusal::new(StatusCode::FORBIDDEN, failure.proxy_status(), failure.to_string());
+                let refusal =
+                    Refusal::new(StatusCode::FORBIDDEN, failure.proxy_status(), failure.to_string());
+                return self.refuse(refusal, denial);
             }
             Refusal::bad_gateway(failure.proxy_status(), failure.to_string())
         })
@@ -169,7 +170,8 @@ impl Flow {
     /// The context of an HTTP connection on this flow, which leads to `origin` at `addr` or was refused for it.
     pub(super) fn mirror(&self, origin: Origin, addr: Option<SocketAddr>, verdict: Told) -> Mirror {
         let (policies, judged) = (Arc::clone(&self.context.policy), origin.clone());
-        let (audit, recording) = (Rc::clone(&self.context.audit), Rc::clone(&self.context.audit));
+        let audit = || Rc::clone(&self.context.audit);
+        let (naming, observing, recording, audit) = (audit(), audit(), audit(), audit());
         let (flow, told) = (self.id, origin.to_string());
         let (context, policy) = (Rc::clone(&self.context), self.context.policy.current());
         Mirror {
@@ -182,6 +184,9 @@ impl Flow {
                 {
                     context.terminate(refusal.text());
                 }
+                if let (http::Event::Denied { refusal, .. }, Told::Nothing) = (&event, verdict) {
+                    tracing::info!(flow, id = refusal.id(), target = told, reason = refusal.text(), "denied");
+                }
                 let hold =
                     if let http::Event::Injected { hold, .. } = &event { Some(hold.clone()) } else { None };
                 audit.record(audited(flow, &told, (event, verdict)));
@@ -190,23 +195,46 @@ impl Flow {
                 }
             }),
             can_record: Rc::new(move || recording.can_record()),
+            denial_id: Rc::new(move || match verdict {
+                Told::Nothing => Some(naming.next_denial()),
+                Told::Denial => None,
+            }),
             judge: Rc::new(move |method, target| {
-                let addr = addr.map(|addr| addr.ip());
-                policies
-                    .current()
-                    .at_request(&judged, addr, (method.as_str(), target))
-                    .into_result()
-                    .map(drop)
-                    .map_err(|denial| Refusal::denied(denial.to_string()))
+                let (addr, asked) = (addr.map(|addr| addr.ip()), (method.as_str(), target));
+                let policy = policies.current();
+                let judge = |policy: &Policy| policy.at_request(&judged, addr, asked).into_result();
+                judge(&policy).map_err(|denial| explained(&denial))?;
+                // That of the whole host was told when the flow began.
+                let would_deny = policy.would_deny(|enforced| match enforced.at_name(&judged) {
+                    Verdict::Allow(_) => judge(enforced).err(),
+                    Verdict::Deny(_) => None,
+                });
+                if let Some(denial) = would_deny {
+                    let target = clip(&format!("{method} {judged}{target}"));
+                    observing.deny(Some(flow), &Denial { target, ..denial });
+                }
+                Ok(())
             }),
             origin,
         }
     }
 
-    /// Records a denial.
-    pub(super) fn deny(&self, denial: &Denial) {
-        tracing::info!(flow = self.id, target = %denial.target, reason = %denial.reason, "denied");
-        self.context.audit.record(Event::of_denial(Some(self.id), denial));
+    /// Records a denial; its id.
+    pub(super) fn deny(&self, denial: &Denial) -> String {
+        self.context.audit.deny(Some(self.id), denial)
+    }
+
+    /// Records a denial, and says so in what the guest is answered.
+    pub(super) fn refuse(&self, refusal: Refusal, denial: &Denial) -> Refusal {
+        let id = self.deny(denial);
+        refusal.explained(explanation(denial)).named(|| Some(id))
+    }
+
+    /// Records what would be denied if the sandbox did not only observe.
+    pub(super) fn observe(&self, judge: impl FnOnce(&Policy) -> Option<Denial>) {
+        if let Some(denial) = self.context.policy.current().would_deny(judge) {
+            self.deny(&denial);
+        }
     }
 
     /// Records what was served to its end.
@@ -224,6 +252,17 @@ impl Flow {
             millis,
         });
     }
+}
+
+/// What a guest is told of a denial.
+pub(super) fn explained(denial: &Denial) -> Refusal {
+    Refusal::denied(denial.to_string()).explained(explanation(denial))
+}
+
+fn explanation(denial: &Denial) -> Explanation {
+    let Denial { reason, target, rule, hint, observed: _ } = denial;
+    let (target, reason) = (target.clone(), reason.to_string());
+    Explanation { target, reason, rule: rule.clone(), hint: hint.clone() }
 }
 
 /// Whether the audit trail has this flow's denial already.
@@ -246,13 +285,21 @@ fn audited(flow: u64, origin: &str, event: (http::Event, Told)) -> Event {
         (http::Event::Injected { secret, place, .. }, _) => {
             Event::Injection { flow, secret, origin: origin.to_owned(), place }
         }
-        (http::Event::Denied { subject, refusal }, Told::Nothing) => Event::Denial {
-            flow: Some(flow),
-            target: clip(&format!("{} {origin}{}", subject.method, subject.path)),
-            reason: refusal.text().to_owned(),
-            rule: refusal.error().to_owned(),
-            hint: String::new(),
-        },
+        (http::Event::Denied { subject, refusal }, Told::Nothing) => {
+            let (reason, rule, hint) = match refusal.explanation() {
+                Some(Explanation { reason, rule, hint, .. }) => (reason.clone(), rule.clone(), hint.clone()),
+                None => (refusal.text().to_owned(), refusal.error().to_owned(), String::new()),
+            };
+            Event::Denial {
+                id: refusal.id().unwrap_or_default().to_owned(),
+                flow: Some(flow),
+                target: clip(&format!("{} {origin}{}", subject.method, subject.path)),
+                reason,
+                rule,
+                hint,
+                observed: false,
+            }
+        }
     }
 }
 

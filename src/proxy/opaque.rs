@@ -19,7 +19,7 @@ use super::{plain, tls};
 use crate::audit::FlowKind;
 use crate::name::HostName;
 use crate::net::{self, Incoming};
-use crate::policy::{Denial, Leave, NamePermit, Opened, Permit, Verdict};
+use crate::policy::{AtSyn, Denial, Leave, NamePermit, Opened, Permit, Verdict};
 use crate::sniff::{Protocol, Rewind, Sniffer};
 use crate::upstream::{Connection, Stream};
 
@@ -136,6 +136,7 @@ async fn relay(
             return None;
         }
     };
+    observe(flow, &opened, addr.map(|addr| addr.ip()));
     let mut upstream = connection.stream;
     upstream.write_all(&bytes).await.ok()?;
     upstream.flush().await.ok()?;
@@ -160,6 +161,24 @@ fn unread(flow: &Flow, opened: &Opened, addr: Option<IpAddr>) -> Result<(Option<
         }
     }
     Err(denied.unwrap_or_else(|| Denial::uninspectable(flow.destination.to_string())))
+}
+
+/// Tells where only an observing policy relays this unread. One that carries a name is told by that name.
+fn observe(flow: &Flow, opened: &Opened, addr: Option<IpAddr>) {
+    flow.observe(|enforced| {
+        let names = flow.context.resolver.names().borrow();
+        match enforced.at_syn(flow.destination, &names, flow.started.into_std()) {
+            AtSyn::Refuse(denial) => Some(denial),
+            AtSyn::Sniff | AtSyn::DialFirst { .. } | AtSyn::DialByName(_) => match opened {
+                Opened::Names(names) => {
+                    let mut denied =
+                        names.iter().map(|name| enforced.at_unread(name, addr).into_result().err());
+                    denied.next().flatten().filter(|_| denied.all(|denial| denial.is_some()))
+                }
+                Opened::Address(_) => None,
+            },
+        }
+    });
 }
 
 /// What a server said before its guest spoke.

@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
 use super::address::{self, ByAddress};
-use super::flow::{Flow, Served, Told};
+use super::flow::{Flow, Served, Told, explained};
 use crate::audit::FlowKind;
 use crate::http::{self, Refusal, Upstream};
 use crate::name::{Authority, Host, HostName, Origin, Scheme};
@@ -36,8 +36,8 @@ pub(super) async fn serve(flow: &Flow, mut stream: net::TcpStream, sniffed: Snif
         Asked::Name(host) => reach(flow, Origin { scheme: Scheme::Http, host, port }).await,
         Asked::Address(host) => {
             let denial = Denial::addressed(&host, port);
-            let text = denial.to_string();
-            by_address(flow, None, denial, Refusal::denied(text))
+            let refusal = explained(&denial);
+            by_address(flow, None, denial, refusal)
         }
         Asked::Nothing => {
             let text = "a request needs exactly one Host field that names a host";
@@ -80,10 +80,11 @@ async fn reach(flow: &Flow, origin: Origin) -> Reached {
     let permit = match flow.context.policy.current().at_name(&origin) {
         Verdict::Allow(permit) => permit,
         Verdict::Deny(denial) => {
-            let refusal = Refusal::denied(denial.to_string());
+            let refusal = explained(&denial);
             return by_address(flow, Some(&origin.host), denial, refusal);
         }
     };
+    flow.observe(|enforced| enforced.at_name(&origin).into_result().err());
     match flow.dial(&permit).await {
         Ok(connection) => {
             let served = Served {
@@ -102,10 +103,7 @@ async fn reach(flow: &Flow, origin: Origin) -> Reached {
 fn by_address(flow: &Flow, host: Option<&HostName>, denial: Denial, refusal: Refusal) -> Reached {
     match address::judge(flow, host, denial) {
         Ok(by) => Reached::Unread(by),
-        Err(denial) => {
-            flow.deny(&denial);
-            Reached::Nobody(host.cloned(), refusal)
-        }
+        Err(denial) => Reached::Nobody(host.cloned(), flow.refuse(refusal, &denial)),
     }
 }
 

@@ -186,8 +186,7 @@ impl Door {
     }
 
     fn deny(&self, id: u64, denial: &Denial) {
-        tracing::info!(flow = id, target = %denial.target, reason = %denial.reason, "denied");
-        self.context.audit.record(Event::of_denial(Some(id), denial));
+        self.context.audit.deny(Some(id), denial);
     }
 
     fn record(&self, visit: Visit) {

@@ -6,7 +6,7 @@ use rustls::AlertDescription;
 use tokio::io::AsyncWriteExt as _;
 
 use super::address;
-use super::flow::{Flow, Served, Told};
+use super::flow::{Flow, Served, Told, explained};
 use super::splice::splice;
 use crate::audit::FlowKind;
 use crate::http::{self, Refusal, Upstream};
@@ -42,7 +42,10 @@ pub(super) async fn serve(flow: &Flow, stream: Rewind<net::TcpStream>) -> Option
     let origin = Origin { scheme: Scheme::Https, host, port: flow.destination.port() };
     let policy = context.policy.current();
     let verdict = match policy.at_name(&origin) {
-        Verdict::Allow(permit) => Verdict::Allow(permit),
+        Verdict::Allow(permit) => {
+            flow.observe(|enforced| enforced.at_name(&origin).into_result().err());
+            Verdict::Allow(permit)
+        }
         Verdict::Deny(denial) => match address::judge(flow, Some(&origin.host), denial) {
             Ok(by) => return address::relay(flow, by, hello.into_unread().into_parts()).await,
             Err(denial) => Verdict::Deny(denial),
@@ -60,10 +63,7 @@ pub(super) async fn serve(flow: &Flow, stream: Rewind<net::TcpStream>) -> Option
     }
     let reached = match verdict {
         Verdict::Allow(permit) => reach(flow, &origin, &permit, &hello.alpn).await,
-        Verdict::Deny(denial) => {
-            flow.deny(&denial);
-            Err(Refusal::denied(denial.to_string()))
-        }
+        Verdict::Deny(denial) => Err(flow.refuse(explained(&denial), &denial)),
     };
     terminate(flow, hello, origin, reached).await
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::keeper::Keeping;
 use super::{Command, GuestEnv};
+use crate::audit::Audit;
 use crate::control::{self, Answer, Endpoint, NewValue, Request, SandboxName, Status};
 use crate::limits::Limits;
 
@@ -40,12 +41,13 @@ impl Desk {
     }
 
     /// Answers until it is dropped.
-    pub(super) async fn serve(self, limits: Arc<Limits>, keeping: Rc<Keeping>) {
+    pub(super) async fn serve(self, limits: Arc<Limits>, keeping: Rc<Keeping>, audit: Rc<Audit>) {
         let (knowledge, started) = (Rc::new(self.knowledge), Instant::now());
         let answer = async move |request| match request {
             Request::Status => knowledge.status(started).await,
             Request::Env => Answer::Env(knowledge.variables.clone()),
             Request::Ca => Answer::Ca(knowledge.ca_pem.clone()),
+            Request::Explain { id } => Answer::Denial(audit.denial(&id).map(Box::new)),
             Request::Secrets => Answer::Secrets(keeping.list()),
             Request::Rotate { secret, value } => rotate(&keeping, &secret, value).await,
             Request::Revoke { secret } => match keeping.revoke(&secret) {

@@ -82,8 +82,10 @@ async fn serve<L: Link + 'static>(mut parts: Parts, audit: Audit, link: L, inbox
         Ok(keeping) => Rc::new(keeping),
         Err(error) => return Termination::Failed(format!("the secrets cannot be kept: {error}")),
     };
-    let desk =
-        desk.map(|desk| tokio::task::spawn_local(desk.serve(Arc::clone(&limits), Rc::clone(&keeping))));
+    let desk = desk.map(|desk| {
+        let (keeping, audit) = (Rc::clone(&keeping), Rc::clone(&context.audit));
+        tokio::task::spawn_local(desk.serve(Arc::clone(&limits), keeping, audit))
+    });
     loop {
         tokio::select! {
             ended = &mut driver => return match ended {
@@ -135,7 +137,7 @@ impl Parts {
         setup.nameservers = self.nameservers;
         setup.on_denial = Some(Rc::new({
             let audit = Rc::clone(&audit);
-            move |denial| audit.record(Event::of_denial(None, denial))
+            move |denial| drop(audit.deny(None, denial))
         }));
         Ok(Context {
             resolver: Resolver::new(setup)?,

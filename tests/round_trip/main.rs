@@ -41,6 +41,7 @@ macro_rules! on_h1_and_h2 {
 mod audit;
 mod certificates;
 mod datagrams;
+mod denials;
 mod dns;
 mod failures;
 mod flows;

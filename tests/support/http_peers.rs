@@ -182,6 +182,7 @@ impl Setting {
             response_timeout: None,
             events: self.events.clone(),
             can_record: Rc::new(|| true),
+            denial_id: Rc::new(|| None),
             judge: Rc::new(|_, _| Ok(())),
         };
         let serving = spawn_local(serve(guest_end, self.alpn, upstream, mirror));

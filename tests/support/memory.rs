@@ -119,6 +119,12 @@ impl Plan {
         self
     }
 
+    /// `--observe`.
+    pub(crate) fn observe(mut self) -> Self {
+        self.config.observe = true;
+        self
+    }
+
     /// `--connect-to`.
     pub(crate) fn connect(mut self, host: &str, port: u16, to: SocketAddr) -> Self {
         self.config.connect_to.push(ConnectTo::parse(&format!("{host}:{port}:{to}")).unwrap());

@@ -33,7 +33,7 @@ fn an_allowed_request_shows_its_rule_and_its_secrets() {
     assert_eq!((code, err.as_str()), (0, ""));
     assert_eq!(
         out,
-        "allowed POST https://api.example.com\nrule: secret TOKEN\ndialled at: 127.0.0.1:8443\n\
+        "allowed POST https://api.example.com/v1?x\nrule: secret TOKEN\naddress: 127.0.0.1:8443, by --connect-to\n\
          secret: TOKEN in header, basic\n"
     );
 }
@@ -56,7 +56,7 @@ fn a_denied_request_says_which_flag_would_allow_it() {
     assert_eq!((code, err.as_str()), (3, ""));
     assert_eq!(
         out,
-        "denied GET https://other.host\nreason: no rule allows it\nrule: default\nto allow it: --allow other.host\n"
+        "denied GET https://other.host/x\nreason: no rule allows it\nrule: default\nto allow it: --allow other.host\n"
     );
 }
 
@@ -92,7 +92,8 @@ fn odd_spellings_are_denied_and_never_guessed_at() {
     ] {
         let (code, out, _) = run(&["--allow", "pypi.org", "--allow", "*.pypi.org", url]);
         assert_eq!(code, 3, "{url}: {out}");
-        assert!(out.starts_with("denied\nreason: "), "{url}: {out}");
+        let keys: Vec<&str> = out.lines().filter_map(|line| line.split([':', ' ']).next()).collect();
+        assert_eq!(keys, ["denied", "reason", "rule", "to"], "{url}: {out}");
     }
     for method in ["CONNECT", "TRACE"] {
         assert_eq!(run(&["--allow", "pypi.org", method, "https://pypi.org/"]).0, 3);
@@ -175,7 +176,8 @@ fn the_way_to_an_upstream_and_its_tls_are_shown_where_they_are_not_as_usual() {
         let words = [&["-c", path.to_str().unwrap()], &sent[..], &[url]].concat();
         let (code, out, err) = run(&words);
         assert_eq!((code, err.as_str()), (0, ""));
-        let lines: Vec<&str> = out.lines().skip(2).collect();
+        // The verdict, the rule and the address.
+        let lines: Vec<&str> = out.lines().skip(3).collect();
         lines.join("\n")
     };
     assert_eq!(
@@ -190,7 +192,95 @@ fn the_way_to_an_upstream_and_its_tls_are_shown_where_they_are_not_as_usual() {
     );
     let by_proxy = "proxy: corp (http://proxy.corp.example:3128), addresses judged here\nsecrets: none";
     assert_eq!(shown("https://pypi.org/"), by_proxy);
-    assert_eq!(shown("https://a.corp.example/"), "dialled at: 127.0.0.1:8443\nsecrets: none");
+    assert_eq!(shown("https://a.corp.example/"), "secrets: none");
     assert_eq!(shown("https://host.portcullis.internal/"), "secrets: none");
     std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn method_and_path_are_judged() {
+    let rule = ["--rule", "allow GET api.example /v1/**", "--rule", "deny api.example:22"];
+    let with = |words: &[&str]| run(&[&rule[..], words].concat());
+    assert_eq!(
+        with(&["https://api.example/v1/x?q"]).1,
+        "allowed GET https://api.example/v1/x?q\nrule: --rule 'allow GET api.example /v1/**'\n\
+         address: not judged, the name is not resolved here\nsecrets: none\n"
+    );
+    let (code, out, _) = with(&["POST", "https://api.example/v1/x"]);
+    assert_eq!(code, 3);
+    assert!(out.ends_with("to allow it: --rule 'allow POST api.example /v1/x'\n"), "{out}");
+    for path in ["/v2", "/v1/../v2", "/v1/%2e%2e/v2", "//v1/x", "/v1/..;/x"] {
+        assert_eq!(with(&[&format!("https://api.example{path}")]).0, 3, "{path}");
+    }
+    for path in ["/a b", "/\u{7f}", "/\"\u{1}"] {
+        let (code, out, _) = with(&[&format!("https://api.example{path}")]);
+        assert_eq!(code, 3);
+        assert!(out.contains("rule: spelling\nto allow it: write the path percent-encoded"), "{out}");
+    }
+    assert_eq!(with(&["api.example:22"]).0, 3);
+    assert!(with(&["api.example:443"]).1.contains("ask with a URL"));
+    // What a guest may have chosen is not to be pasted into a shell.
+    let (_, out, _) = with(&["https://api.example/'$(reboot)'"]);
+    assert!(out.contains("to allow it: a [[rule]] for api.example"), "{out}");
+}
+
+#[test]
+fn flows_are_judged_by_protocol_and_port() {
+    let allow =
+        ["--allow", "time.example:123/udp", "--allow", "ping.example/icmp", "--allow", "ssh.example:22"];
+    for (what, expected) in [
+        ("time.example:123/udp", 0),
+        ("time.example:123", 3),
+        ("ping.example/icmp", 0),
+        ("ping.example:443", 3),
+        ("ssh.example:22", 0),
+        ("ssh.example:2222", 3),
+        ("ssh.example:443/udp", 3),
+        ("user@ssh.example:22", 3),
+        ("0x7f.1:22", 3),
+        ("ssh.example", 125),
+        ("ssh.example:22/sctp", 125),
+        ("ping.example:7/icmp", 125),
+        ("time.example/udp", 125),
+    ] {
+        let (code, out, err) = run(&[&allow[..], &[what]].concat());
+        assert_eq!(code, expected, "{what}: {out}{err}");
+    }
+    assert_eq!(run(&["GET", "ssh.example:22"]).0, 125);
+}
+
+#[test]
+fn an_address_is_judged_where_one_is_given() {
+    let name = ["--allow", "a.example", "https://a.example/"];
+    let (code, out, _) = run(&[&["--address", "93.184.216.34"], &name[..]].concat());
+    assert_eq!(code, 0);
+    assert!(out.contains("address: 93.184.216.34, allowed\n"), "{out}");
+    for special in ["10.0.0.5", "169.254.169.254", "::ffff:127.0.0.1", "64:ff9b::a00:5"] {
+        let (code, out, _) = run(&[&["--address", special], &name[..]].concat());
+        assert_eq!(code, 3, "{special}");
+        assert!(out.contains("rule: special-use addresses\n"), "{out}");
+    }
+    let by_itself = ["--rule", "allow 10.0.0.0/8:22", "10.0.0.5:22"];
+    assert_eq!(run(&by_itself).0, 0);
+    assert_eq!(run(&["--rule", "allow 10.0.0.0/8:22", "[2001:db8::1]:22"]).0, 3);
+    let denied = run(&["--rule", "deny 10.0.0.0/8", "http://10.0.0.5/"]);
+    assert!(denied.1.contains("rule: --rule 'deny 10.0.0.0/8'"), "{}", denied.1);
+}
+
+#[test]
+fn rules_that_do_nothing_are_warned_about() {
+    let rules = ["--rule", "deny *.example", "--rule", "allow a.example", "https://a.example/"];
+    let (code, _, err) = run(&rules);
+    assert_eq!(code, 3);
+    assert!(err.starts_with("portcullis: warning: ") && err.contains("is never reached"), "{err}");
+}
+
+#[test]
+fn a_program_reads_the_same() {
+    let (code, out, _) = run(&["--json", "--allow", "a.example", "https://a.example/x"]);
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &told["verdict"], &told["rule"]), (0, &"allowed".into(), &"--allow a.example".into()));
+    let (code, out, _) = run(&["--json", "https://user@a.example/x"]);
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &told["verdict"], &told["rule"]), (3, &"denied".into(), &"spelling".into()));
 }

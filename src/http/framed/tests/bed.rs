@@ -73,6 +73,7 @@ impl Plan {
             secrets: Arc::clone(&secrets),
             limits: Arc::new(Limits::default()),
             can_record: Rc::new(|| true),
+            denial_id: Rc::new(|| None),
             judge: Rc::new(|_, _| Ok(())),
             response_timeout: None,
             events: Rc::new(move |event| {

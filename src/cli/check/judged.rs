@@ -1,0 +1,208 @@
+//! The verdict on what was asked, and its words.
+//!
+//! Invariant: every denial says its reason, its rule and what would allow it.
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::asked::{Asked, Refused};
+use super::upstream;
+use crate::config::Config;
+use crate::name::{HostName, Origin, Scheme};
+use crate::policy::{Denial, Policy, Service};
+
+/// What would become of it.
+#[derive(Debug, Serialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub(in crate::cli) enum Judged {
+    /// It would be let by.
+    Allowed {
+        request: String,
+        rule: String,
+        /// What holds of its address.
+        address: String,
+        /// What else is to know.
+        notes: Vec<String>,
+        secrets: Vec<Given>,
+    },
+    /// It would not.
+    Denied {
+        /// Nothing where it cannot be written down safely.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request: Option<String>,
+        reason: String,
+        rule: String,
+        #[serde(rename = "allow_with")]
+        hint: String,
+    },
+}
+
+/// A secret that would be injected where its placeholder is.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Given {
+    secret: String,
+    places: Vec<String>,
+}
+
+/// What policy says of it.
+struct Leave {
+    rule: String,
+    address: String,
+}
+
+/// Judges what is asked by the policy of `config`, at `address` where one is given.
+pub(in crate::cli) fn judge(config: &Config, asked: &Asked, address: Option<IpAddr>) -> Judged {
+    let policy = config.policy();
+    match leave(&policy, asked, address) {
+        Ok(Leave { rule, address }) => Judged::Allowed {
+            request: asked.to_string(),
+            rule,
+            address,
+            notes: notes(&policy, asked),
+            secrets: secrets(config, &policy, asked),
+        },
+        Err(Denial { reason, rule, hint, .. }) => {
+            Judged::Denied { request: Some(asked.to_string()), reason: reason.to_string(), rule, hint }
+        }
+    }
+}
+
+fn leave(policy: &Policy, asked: &Asked, addr: Option<IpAddr>) -> Result<Leave, Denial> {
+    match asked {
+        Asked::Request { method, origin, target } => request(policy, origin, (method, target), addr),
+        Asked::Name(host, service) => {
+            let rule = policy.at_service(host, *service).into_result()?.source().to_string();
+            if let Some(addr) = addr {
+                policy.at_service_addr(host, *service, addr).into_result()?;
+            }
+            Ok(Leave { rule, address: told(policy, host, *service, addr) })
+        }
+        Asked::Address(own, service) => {
+            let rule = policy.at_nameless(*own, *service).into_result()?.source().to_string();
+            Ok(Leave { rule, address: format!("{own}, allowed by itself") })
+        }
+    }
+}
+
+/// Step by step as the proxy does it: the name, its address, then what is asked.
+fn request(
+    policy: &Policy,
+    origin: &Origin,
+    (method, target): (&str, &str),
+    addr: Option<IpAddr>,
+) -> Result<Leave, Denial> {
+    let permit = policy.at_name(origin).into_result()?;
+    if let Some(addr) = addr {
+        drop(policy.at_addr(&permit, addr).into_result()?);
+    }
+    let service = Service::Tcp(origin.port);
+    let address = told(policy, &origin.host, service, addr);
+    if policy.is_passed_through(&origin.host) && origin.scheme == Scheme::Https {
+        if let Some(addr) = addr {
+            policy.at_unread(&permit, Some(addr)).into_result()?;
+        }
+        return Ok(Leave { rule: permit.rule().to_string(), address });
+    }
+    let rule = policy.at_request(origin, addr, (method, target)).into_result()?;
+    Ok(Leave { rule: rule.source().to_string(), address })
+}
+
+fn told(policy: &Policy, host: &HostName, service: Service, addr: Option<IpAddr>) -> String {
+    let sent = service.port().and_then(|port| policy.connect_to(host, port));
+    match (addr, sent) {
+        (Some(addr), _) => format!("{addr}, allowed"),
+        (None, Some(to)) => format!("{to}, by --connect-to"),
+        (None, None) if host.is_host_alias() => "this machine's loopback".to_owned(),
+        (None, None) => "not judged, the name is not resolved here".to_owned(),
+    }
+}
+
+fn notes(policy: &Policy, asked: &Asked) -> Vec<String> {
+    let mut notes = match asked {
+        Asked::Request { origin, .. } => upstream::describe(policy, origin),
+        Asked::Name(..) | Asked::Address(..) => Vec::new(),
+    };
+    match asked {
+        Asked::Request { origin, .. }
+            if policy.is_passed_through(&origin.host) && origin.scheme == Scheme::Https =>
+        {
+            notes.push(
+                "passed through: never decrypted, no secrets; method and path are not judged".to_owned(),
+            );
+        }
+        Asked::Name(host, Service::Tcp(port)) => {
+            if policy.reads_requests_of(host) {
+                notes.push("requests: some rules are about methods and paths; ask with a URL".to_owned());
+            }
+            if !matches!(port, 80 | 443) && !host.is_host_alias() {
+                notes.push("names: it counts while the guest has looked the name up".to_owned());
+            }
+        }
+        Asked::Address(_, Service::Tcp(80 | 443)) => {
+            notes.push("names: one that the flow carries is judged instead".to_owned());
+        }
+        Asked::Request { .. } | Asked::Name(_, Service::Udp(_) | Service::Icmp) | Asked::Address(_, _) => {}
+    }
+    notes
+}
+
+fn secrets(config: &Config, policy: &Policy, asked: &Asked) -> Vec<Given> {
+    let Asked::Request { origin: Origin { scheme: Scheme::Https, host, port }, .. } = asked else {
+        return Vec::new();
+    };
+    if policy.is_passed_through(host) {
+        return Vec::new();
+    }
+    let held = config
+        .secrets
+        .iter()
+        .filter(|secret| secret.hosts.iter().any(|(pattern, at)| at == port && pattern.matches(host)));
+    held.map(|secret| Given { secret: secret.name.clone(), places: secret.swap.clone() }).collect()
+}
+
+impl Judged {
+    pub(in crate::cli) fn refused(refused: &Refused) -> Self {
+        Self::Denied {
+            request: None,
+            reason: refused.to_string(),
+            rule: refused.rule().to_owned(),
+            hint: refused.hint().to_owned(),
+        }
+    }
+
+    pub(in crate::cli) fn is_allowed(&self) -> bool {
+        match self {
+            Self::Allowed { .. } => true,
+            Self::Denied { .. } => false,
+        }
+    }
+
+    /// The rule that decided.
+    pub(in crate::cli) fn rule(&self) -> &str {
+        match self {
+            Self::Allowed { rule, .. } | Self::Denied { rule, .. } => rule,
+        }
+    }
+
+    /// For people: a word, then a line for each thing to know.
+    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        match self {
+            Self::Allowed { request, rule, address, notes, secrets } => {
+                writeln!(out, "allowed {request}\nrule: {rule}\naddress: {address}")?;
+                for note in notes {
+                    writeln!(out, "{note}")?;
+                }
+                for Given { secret, places } in secrets {
+                    writeln!(out, "secret: {secret} in {}", places.join(", "))?;
+                }
+                if secrets.is_empty() { writeln!(out, "secrets: none") } else { Ok(()) }
+            }
+            Self::Denied { request, reason, rule, hint } => {
+                let request = request.as_ref().map(|request| format!(" {request}")).unwrap_or_default();
+                writeln!(out, "denied{request}\nreason: {reason}\nrule: {rule}\nto allow it: {hint}")
+            }
+        }
+    }
+}
