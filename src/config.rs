@@ -229,8 +229,13 @@ impl Config {
 
     /// The policy it comes to, with these rules beside those of its own secrets.
     pub fn policy_with(&self, more: impl IntoIterator<Item = Rule>) -> Policy {
+        self.policy_over(None, more)
+    }
+
+    /// The same over one more floor.
+    pub(crate) fn policy_over(&self, floor: Option<&[Rule]>, more: impl IntoIterator<Item = Rule>) -> Policy {
         let mut builder = Policy::builder();
-        if let Some(floor) = &self.floor {
+        for floor in floor.into_iter().chain(self.floor.as_deref()) {
             builder = builder.floor(floor.iter().cloned());
         }
         for rule in self.rules.iter().chain(&self.allow) {

@@ -5,10 +5,13 @@
 //! runs the sandbox on a thread of its own. Invariant: two sandboxes share nothing that can be changed.
 
 mod desk;
+mod governor;
 mod guest_env;
 mod handle;
 mod keeper;
 mod load;
+mod policy;
+mod rules;
 mod stats;
 mod thread;
 
@@ -30,8 +33,12 @@ use crate::tls::{self, CaError, CertificateAuthority, Connector, LeafError, Leav
 
 pub use crate::proxy::{BindError, Published};
 pub use guest_env::GuestEnv;
+pub use rules::{Edit, PolicyChanged, PolicyError, PolicyRule, Reload};
 pub(crate) use guest_env::to_shell;
 pub use stats::Stats;
+
+use governor::Change;
+use rules::Rules;
 
 /// What a sandbox is made of.
 pub struct Builder {
@@ -43,6 +50,7 @@ pub struct Builder {
     dial: Box<dyn Dial + Send>,
     audit: Option<PathBuf>,
     control: Option<Endpoint>,
+    reload: Option<Arc<Reload>>,
     on_termination: Option<Box<dyn FnOnce(Termination) + Send>>,
 }
 
@@ -105,6 +113,14 @@ impl Builder {
         self
     }
 
+    /// Where the configuration comes from, to be read again by [`Sandbox::reload`] and `portcullis policy NAME reload`.
+    /// It is called on a thread of its own and may block.
+    #[must_use]
+    pub fn reload(mut self, read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static) -> Self {
+        self.reload = Some(Arc::new(read));
+        self
+    }
+
     /// Called once, on the sandbox's thread, when the sandbox ends.
     #[must_use]
     pub fn on_termination(mut self, hook: impl FnOnce(Termination) + Send + 'static) -> Self {
@@ -117,8 +133,12 @@ impl Builder {
         let limits = self.limits.unwrap_or_else(|| self.config.limits.clone());
         limits.check()?;
         let limits = Arc::new(limits);
+        // As its files have it, for what is read again to be compared with.
+        let start = self.config.clone();
         self.config.addressing.slot = self.slot.unwrap_or(self.config.addressing.slot);
-        let policy = load::policy(&self.config, &self.secrets)?;
+        let policy = Arc::new(Live::new(load::policy(&self.config, &self.secrets)?));
+        let own = load::hosts(&self.secrets);
+        let rules = Rules::new(Arc::clone(&policy), start, own, limits.live_rules);
         let (secrets, kept) = load::secrets(&self.config, (self.secrets, self.pairs), &limits)?;
         let authority = Arc::new(CertificateAuthority::new(tls::wall_clock())?);
         let roots = Roots::system(&self.config.upstream_ca)?;
@@ -131,7 +151,9 @@ impl Builder {
                 nameservers: self.config.nameservers,
                 secrets,
                 kept,
-                policy: Arc::new(Live::new(policy)),
+                policy,
+                rules,
+                reload: self.reload,
                 leaves: Leaves::new(Arc::clone(&authority), &limits)?,
                 connector: Connector::new(&roots, &limits)?,
                 limits,
@@ -199,6 +221,7 @@ impl Prepared {
         let (commands, inbox) = mpsc::channel(1);
         let (notices, noticed) = mpsc::channel(self.parts.limits.event_queue);
         let secrets = Arc::clone(&self.parts.secrets);
+        let policy = Arc::clone(&self.parts.policy);
         let desk = self
             .control
             .map(|endpoint| desk::Desk::new(endpoint, commands.downgrade(), &self.guest_env, &ca_cert_pem));
@@ -218,6 +241,7 @@ impl Prepared {
             guest_env: self.guest_env,
             published,
             secrets,
+            policy,
             commands,
             notices,
             subscribers,
@@ -233,6 +257,7 @@ pub struct Sandbox {
     guest_env: GuestEnv,
     published: Vec<Published>,
     secrets: Arc<Secrets>,
+    policy: Arc<Live>,
     commands: mpsc::Sender<Command>,
     /// What this handle did by itself, for the record.
     notices: mpsc::Sender<Event>,
@@ -244,6 +269,7 @@ pub struct Sandbox {
 /// What a handle asks of the sandbox's thread.
 enum Command {
     Stats(oneshot::Sender<Stats>),
+    Policy(Change, oneshot::Sender<Result<PolicyChanged, PolicyError>>),
     Shutdown,
 }
 
@@ -260,6 +286,7 @@ impl Sandbox {
             dial: Box::new(HostDial),
             audit: None,
             control: None,
+            reload: None,
             on_termination: None,
         }
     }

@@ -36,7 +36,7 @@ fn mirror() -> Mirror {
         limits: Arc::new(Limits::default()),
         events: Rc::new(|_| {}),
         can_record: Rc::new(|| true),
-        judge: Rc::new(|_, _| Ok(())),
+        judge: Rc::new(|_, _| Ok(portcullis::http::Leave::default())),
     }
 }
 

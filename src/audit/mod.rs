@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::broadcast;
 
-pub use event::{Event, FlowKind, Record, SecretChange, clip};
+pub use event::{Event, FlowKind, PolicyChange, Record, SecretChange, clip};
 pub use sink::{Sink, SinkError};
 pub use stats::{Flows, Stats};
 

@@ -51,7 +51,7 @@ impl Stats {
             Event::Denial { .. } => (&mut self.denials, 1),
             Event::Denials { count } => (&mut self.denials, *count),
             // The one says where a port is, the other what a secret is; nothing has happened with them yet.
-            Event::Published { .. } | Event::Secret { .. } => return,
+            Event::Published { .. } | Event::Secret { .. } | Event::Policy { .. } => return,
         };
         *counter += count;
     }

@@ -7,6 +7,7 @@ pub mod ca;
 pub mod check;
 pub mod env;
 pub mod options;
+pub mod policy;
 mod process;
 #[cfg(target_os = "linux")]
 pub mod run;
@@ -45,6 +46,8 @@ enum Arguments {
     Env(env::EnvArgs),
     /// List the secrets of a running sandbox, give one another value, or take one back
     Secrets(secrets::SecretsArgs),
+    /// Show the rules of a running sandbox, or change them
+    Policy(policy::PolicyArgs),
     /// Print the certificate of a running sandbox's CA
     Ca(ca::CaArgs),
 }
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
         Arguments::Status(arguments) => status::status(&arguments, &mut out, &mut err),
         Arguments::Env(arguments) => env::env(&arguments, &mut out, &mut err),
         Arguments::Secrets(arguments) => secrets::secrets(&arguments, &mut out, &mut err),
+        Arguments::Policy(arguments) => policy::policy(&arguments, &mut out, &mut err),
         Arguments::Ca(arguments) => ca::ca(&arguments, &mut out, &mut err),
     };
     ExitCode::from(code.unwrap_or(OWN_FAILURE))

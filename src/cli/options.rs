@@ -51,6 +51,12 @@ pub struct Ports {
 }
 
 impl Options {
+    /// Whether some of it stands in a file, which may be read again.
+    #[must_use]
+    pub fn has_file(&self) -> bool {
+        self.config.is_some() || self.floor.is_some()
+    }
+
     /// The configuration they come to, together with the file.
     pub fn load(&self) -> Result<Config, ConfigError> {
         self.load_with(&Ports::default())
@@ -86,7 +92,7 @@ pub struct SandboxArgs {
     /// Append what happens to FILE; the variable PORTCULLIS_LOG says how much
     #[arg(long, value_name = "FILE")]
     pub log: Option<String>,
-    /// Call the sandbox NAME; status, env, secrets and ca know it by that [default: the subcommand and our process]
+    /// Call the sandbox NAME; status, env, secrets, policy and ca know it by that [default: the subcommand and our process]
     #[arg(long, value_name = "NAME")]
     pub name: Option<SandboxName>,
 }
@@ -104,6 +110,10 @@ impl SandboxArgs {
             config.secrets.iter().filter_map(|secret| secret.from.file()).map(Path::to_owned).collect();
         let mut opened = Log::open(log.as_deref())?;
         let mut builder = Sandbox::builder().config(config);
+        if self.options.has_file() {
+            let (options, ports) = (self.options.clone(), self.ports.clone());
+            builder = builder.reload(move || options.load_with(&ports));
+        }
         if let Some(audit) = &audit {
             builder = builder.audit(audit);
         }

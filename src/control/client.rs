@@ -17,6 +17,7 @@ use super::peer::{self, Stranger};
 use super::protocol::{Answer, Request, Status, read_answer, write_request};
 use super::value::NewValue;
 use crate::limits::Limits;
+use crate::sandbox::{Edit, PolicyChanged, PolicyRule};
 use crate::secret::{Rotation, SecretStatus};
 
 /// Why there is no answer.
@@ -88,6 +89,20 @@ pub fn revoke(name: &SandboxName, secret: &str) -> Result<(), AskError> {
         return Err(beside_the_point(name));
     };
     Ok(())
+}
+
+/// The rules of a sandbox.
+pub fn policy(name: &SandboxName) -> Result<Vec<PolicyRule>, AskError> {
+    let Answer::Policy(rules) = ask(name, &Request::Policy)? else { return Err(beside_the_point(name)) };
+    Ok(rules)
+}
+
+/// Changes the rules of a sandbox.
+pub fn change_policy(name: &SandboxName, edit: Edit) -> Result<PolicyChanged, AskError> {
+    let Answer::PolicyChanged(changed) = ask(name, &Request::ChangePolicy(edit))? else {
+        return Err(beside_the_point(name));
+    };
+    Ok(changed)
 }
 
 /// Asks the sandbox of this name; its refusal is an error.

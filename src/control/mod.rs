@@ -22,7 +22,7 @@ mod protocol;
 mod server;
 mod value;
 
-pub use client::{AskError, ask, ca, env, list, revoke, rotate, secrets, status};
+pub use client::{AskError, ask, ca, change_policy, env, list, policy, revoke, rotate, secrets, status};
 pub use directory::{Directory, DirectoryError, places};
 pub use endpoint::{ClaimError, Endpoint};
 pub use name::{NameError, SandboxName};

@@ -156,6 +156,11 @@ impl Resolver {
         })
     }
 
+    /// Forgets what was judged by a policy that counts no longer.
+    pub fn policy_changed(&self) {
+        *self.cache.borrow_mut() = Cache::new(&self.limits);
+    }
+
     /// What this sandbox's addresses stand for.
     #[must_use]
     pub fn names(&self) -> &RefCell<Names> {

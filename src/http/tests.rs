@@ -88,7 +88,7 @@ impl Case {
             secrets: Arc::clone(&self.secrets),
             limits: Arc::default(),
             can_record: Rc::new(|| true),
-            judge: Rc::new(|_, _| Ok(())),
+            judge: Rc::new(|_, _| Ok(crate::http::Leave::default())),
             events: Rc::new(move |event| {
                 if let Event::Injected { hold, .. } = &event {
                     recording(hold);

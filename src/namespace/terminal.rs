@@ -21,6 +21,11 @@ impl Terminal {
         Self(OpenOptions::new().read(true).write(true).open("/dev/tty").ok())
     }
 
+    /// Whether there was one and it has hung up: then this process has none any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.0.is_some() && File::open("/dev/tty").is_err()
+    }
+
     /// Takes the foreground back from a process group of the sandbox that is gone.
     pub(super) fn take_back(&self) {
         let Some((terminal, foreground)) = self.foreground() else { return };

@@ -11,10 +11,12 @@ use ::http::StatusCode;
 use tokio::time::Instant;
 
 use super::dial::dial_any;
+use super::ground::Ground;
+use super::standing::Stand;
 use super::{Context, address, opaque, plain, tls};
 use crate::audit::{Event, FlowKind, clip};
 use crate::dns::{Meaning, ResolveFailure};
-use crate::http::{self, Mirror, Refusal, Subject};
+use crate::http::{self, Leave, Mirror, Refusal, Subject};
 use crate::name::{HOST_ALIAS, HostName, Origin};
 use crate::net::{self, Incoming};
 use crate::policy::{AtSyn, Denial, Dialled, NamePermit};
@@ -29,6 +31,8 @@ pub(super) struct Flow {
     pub(super) id: u64,
     pub(super) destination: SocketAddr,
     pub(super) started: Instant,
+    /// Its place among those that a new policy may end.
+    pub(super) stand: Stand,
     /// Resolves when the guest has reset the flow; for a dial, while nobody reads.
     lost: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
 }
@@ -44,7 +48,7 @@ pub(super) struct Served {
 /// Serves one flow to its end.
 pub(super) async fn serve(context: Rc<Context>, incoming: Incoming) {
     let flow = Flow::new(context, incoming.destination());
-    if let Some(served) = flow.judge(incoming).await {
+    if let Some(Some(served)) = flow.stand.hold(flow.judge(incoming)).await {
         flow.record(served);
     }
 }
@@ -52,8 +56,10 @@ pub(super) async fn serve(context: Rc<Context>, incoming: Incoming) {
 impl Flow {
     /// A flow that begins now.
     pub(super) fn new(context: Rc<Context>, destination: SocketAddr) -> Self {
+        let id = context.audit.next_flow();
         Self {
-            id: context.audit.next_flow(),
+            id,
+            stand: Stand::new(Rc::clone(&context), id),
             destination,
             started: Instant::now(),
             lost: RefCell::default(),
@@ -163,6 +169,7 @@ impl Flow {
         let (audit, recording) = (Rc::clone(&self.context.audit), Rc::clone(&self.context.audit));
         let (flow, told) = (self.id, origin.to_string());
         let context = Rc::clone(&self.context);
+        let under_way = self.stand.requests();
         Mirror {
             origin,
             secrets: Arc::clone(&self.context.secrets),
@@ -187,10 +194,19 @@ impl Flow {
                     .current()
                     .at_request(&judged, addr, (method.as_str(), target))
                     .into_result()
-                    .map(drop)
+                    .map(|_| Leave::keeping(under_way(method, target)))
                     .map_err(|denial| Refusal::denied(denial.to_string()))
             }),
         }
+    }
+
+    /// Says that it is allowed as this from now on; where the policy has changed meanwhile and does not allow it, what
+    /// the guest is told.
+    pub(super) fn stand_on(&self, ground: Ground) -> Result<(), Refusal> {
+        self.stand.on(ground).map_err(|denial| {
+            self.deny(&denial);
+            Refusal::denied(denial.to_string())
+        })
     }
 
     /// Records a denial.

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 use super::dial::dial_any;
 use super::flow::{Flow, Served};
+use super::ground::{Ground, Reading};
 use super::leaning::Leaning;
 use super::splice::splice;
 use super::{plain, tls};
@@ -37,6 +38,15 @@ pub(super) async fn serve(
         Opened::Names(names) => names.first().map(|name| name.host().clone()),
         Opened::Address(_) => None,
     };
+    let ground = |addr| match &opened {
+        Opened::Names(names) => Ground::Named { names: names.clone(), addr, read: Reading::Perhaps },
+        Opened::Address(_) => Ground::Address { destination: flow.destination, name: None },
+    };
+    if let Err(denial) = flow.stand.on(ground(None)) {
+        flow.deny(&denial);
+        incoming.refuse();
+        return None;
+    }
     let _leaning = host.clone().map(|host| Leaning::on(context, flow.destination.ip(), host));
     let dialled = tokio::select! {
         dialled = dial_any(&context.dial, permits, context.limits.dial) => dialled,
@@ -50,6 +60,11 @@ pub(super) async fn serve(
             return None;
         }
     };
+    if let Err(denial) = flow.stand.on(ground(Some(dialled.permit().addr()))) {
+        flow.deny(&denial);
+        incoming.refuse();
+        return None;
+    }
     let stream = incoming.accept();
     flow.watch(&stream);
     inspect_and_relay(flow, stream, dialled, opened).await
@@ -118,9 +133,16 @@ async fn relay(
             return None;
         }
     };
+    if let Opened::Names(names) = opened
+        && let Err(denial) = flow.stand.on(Ground::Named { names, addr: Some(addr), read: Reading::Never })
+    {
+        flow.deny(&denial);
+        stream.abort();
+        return None;
+    }
     let mut upstream = dialled.stream;
     upstream.write_all(&bytes).await.ok()?;
-    if let Err(error) = splice(stream, upstream, flow.context.limits.bytes_per_turn).await {
+    if let Err(error) = splice(stream, &mut upstream, flow.context.limits.bytes_per_turn).await {
         tracing::debug!(flow = flow.id, %error, "relay ended");
     }
     Some(Served { kind: FlowKind::Opaque, host, upstream: Some(addr), rule: Some(rule) })

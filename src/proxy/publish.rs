@@ -18,7 +18,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Context;
+use super::ground::Ground;
 use super::splice::splice;
+use super::standing::Stand;
 use crate::audit::{Event, FlowKind};
 use crate::link::Family;
 use crate::net::{self, Guest};
@@ -156,16 +158,27 @@ impl Door {
         }
     }
 
-    /// Serves one connection of a peer to its end.
-    async fn connection(self, stream: TcpStream, peer: SocketAddr) {
+    /// Serves one connection of a peer to its end, or until a new policy ends it.
+    async fn connection(self, mut stream: TcpStream, peer: SocketAddr) {
         let id = self.context.audit.next_flow();
         let admission = match self.context.policy.current().at_peer(&self.publish, peer) {
             Verdict::Allow(admission) => admission,
             Verdict::Deny(denial) => {
                 self.deny(id, &denial);
-                return reset(stream);
+                return reset(&stream);
             }
         };
+        let stand = Stand::new(Rc::clone(&self.context), id);
+        if let Err(denial) = stand.on(Ground::Peer { publish: Rc::clone(&self.publish), peer }) {
+            self.deny(id, &denial);
+            return reset(&stream);
+        }
+        if stand.hold(self.visit(id, &mut stream, admission)).await.is_none() {
+            reset(&stream);
+        }
+    }
+
+    async fn visit(&self, id: u64, stream: &mut TcpStream, admission: Admission) {
         let started = Instant::now();
         let connected = tokio::select! {
             connected = self.connect(&admission) => connected,
@@ -174,6 +187,7 @@ impl Door {
         let inside = match connected {
             Ok(inside) => inside,
             Err(error) => {
+                let peer = admission.peer();
                 tracing::debug!(flow = id, %peer, publish = %self.publish, %error, "not connected");
                 return reset(stream);
             }
@@ -224,15 +238,15 @@ impl Door {
         timeout(self.context.limits.dial, first_answer).await?
     }
 
-    async fn relay(&self, inside: net::TcpStream, stream: TcpStream) -> io::Result<()> {
+    async fn relay(&self, inside: net::TcpStream, stream: &mut TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
+        rustix::net::sockopt::set_socket_keepalive(&*stream, true)?;
         splice(inside, stream, self.context.limits.bytes_per_turn).await
     }
 }
 
-/// Closes with RST, as the guest would if the peer had connected to it.
-fn reset(stream: TcpStream) {
+/// Has it closed with RST, as the guest would if the peer had connected to it.
+fn reset(stream: &TcpStream) {
     // A socket that is broken already can refuse this.
     let _ = stream.set_zero_linger();
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::governor::{Change, Governor};
 use super::keeper::Keeping;
 use super::{Command, GuestEnv};
 use crate::control::{self, Answer, Endpoint, NewValue, Request, SandboxName, Status};
@@ -40,7 +41,7 @@ impl Desk {
     }
 
     /// Answers until it is dropped.
-    pub(super) async fn serve(self, limits: Arc<Limits>, keeping: Rc<Keeping>) {
+    pub(super) async fn serve(self, limits: Arc<Limits>, keeping: Rc<Keeping>, governor: Rc<Governor>) {
         let (knowledge, started) = (Rc::new(self.knowledge), Instant::now());
         let answer = async move |request| match request {
             Request::Status => knowledge.status(started).await,
@@ -48,6 +49,11 @@ impl Desk {
             Request::Ca => Answer::Ca(knowledge.ca_pem.clone()),
             Request::Secrets => Answer::Secrets(keeping.list()),
             Request::Rotate { secret, value } => rotate(&keeping, &secret, value).await,
+            Request::Policy => Answer::Policy(governor.list()),
+            Request::ChangePolicy(edit) => match governor.change(Change::Edit(edit)).await {
+                Ok(changed) => Answer::PolicyChanged(changed),
+                Err(error) => Answer::Refused(error.to_string()),
+            },
             Request::Revoke { secret } => match keeping.revoke(&secret) {
                 Ok(()) => Answer::Revoked,
                 Err(error) => Answer::Refused(error.to_string()),

@@ -179,7 +179,7 @@ impl Setting {
             limits: Arc::new(self.limits.clone()),
             events: self.events.clone(),
             can_record: Rc::new(|| true),
-            judge: Rc::new(|_, _| Ok(())),
+            judge: Rc::new(|_, _| Ok(portcullis::http::Leave::default())),
         };
         let serving = spawn_local(serve(guest_end, self.alpn, upstream, mirror));
         let io = TokioIo::new(guest);

@@ -71,7 +71,7 @@ impl Plan {
             secrets,
             limits: Arc::new(Limits::default()),
             can_record: Rc::new(|| true),
-            judge: Rc::new(|_, _| Ok(())),
+            judge: Rc::new(|_, _| Ok(crate::http::Leave::default())),
             events: Rc::new(move |event| {
                 if let Event::Injected { hold, .. } = &event {
                     let recording = recording.clone();
