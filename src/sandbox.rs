@@ -33,8 +33,8 @@ use crate::tls::{self, CaError, CertificateAuthority, Connector, LeafError, Leav
 
 pub use crate::proxy::{BindError, Published};
 pub use guest_env::GuestEnv;
-pub use rules::{Edit, PolicyChanged, PolicyError, PolicyRule, Reload};
 pub(crate) use guest_env::to_shell;
+pub use rules::{Edit, PolicyChanged, PolicyError, PolicyRule, Reload};
 pub use stats::Stats;
 
 use governor::Change;

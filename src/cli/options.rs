@@ -51,10 +51,15 @@ pub struct Ports {
 }
 
 impl Options {
-    /// Whether some of it stands in a file, which may be read again.
+    /// The files that some of it stands in, which may be read again.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.config.iter().chain(&self.floor).map(PathBuf::as_path)
+    }
+
+    /// Whether there are any.
     #[must_use]
     pub fn has_file(&self) -> bool {
-        self.config.is_some() || self.floor.is_some()
+        self.files().next().is_some()
     }
 
     /// The configuration they come to, together with the file.

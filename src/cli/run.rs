@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -90,7 +90,7 @@ fn spec(prepared: &Prepared, args: &RunArgs, (hidden, private): (Vec<PathBuf>, V
         bundle: prepared.bundle_pem(),
         hidden,
         private,
-        read_only: args.sandbox.options.config.iter().cloned().collect(),
+        read_only: args.sandbox.options.files().map(Path::to_owned).collect(),
     }
 }
 

@@ -49,8 +49,7 @@ pub(super) async fn serve(flow: &Flow, mut stream: net::TcpStream, sniffed: Snif
         Reached::Read(origin, stream, served) => (origin, Upstream::Plain(stream), Some(served)),
         Reached::Unread(by) => return address::relay(flow, by, (bytes, stream)).await,
         Reached::Nobody(host, refusal) => {
-            let origin =
-                Origin { scheme: Scheme::Http, host: host.unwrap_or_else(HostName::nobody), port };
+            let origin = Origin { scheme: Scheme::Http, host: host.unwrap_or_else(HostName::nobody), port };
             let _ = flow.stand.on(Ground::Refused { origin: origin.clone() });
             (origin, Upstream::Refused(refusal), None)
         }

@@ -75,7 +75,9 @@ pub enum PolicyError {
     #[error("there is no rule {0}; `portcullis policy NAME` shows those there are")]
     NoSuchRule(usize),
     /// It comes with a secret.
-    #[error("rule {number} comes with secret {secret}; deny its host, or take the secret back with `portcullis secrets`")]
+    #[error(
+        "rule {number} comes with secret {secret}; deny its host, or take the secret back with `portcullis secrets`"
+    )]
     OfSecret {
         /// The rule.
         number: usize,
@@ -153,7 +155,11 @@ impl Rules {
         }
         let lint = self.config.findings().into_iter().map(|finding| finding.to_string());
         warnings.extend(lint);
-        Ok(Done { change, what: String::new(), rules, warnings })
+        let what = match change {
+            PolicyChange::Reloaded => "the files were read again",
+            PolicyChange::Replaced | PolicyChange::Rejected => "the whole policy",
+        };
+        Ok(Done { change, what: what.to_owned(), rules, warnings })
     }
 
     /// Puts a rule before all others.

@@ -12,8 +12,8 @@ use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
 use super::desk::Desk;
-use super::keeper::{Keeper, Kept};
 use super::governor::Governor;
+use super::keeper::{Keeper, Kept};
 use super::rules::{Reload, Rules};
 use super::{Command, Stats, Termination};
 use crate::audit::{Audit, Event};
@@ -85,11 +85,10 @@ async fn serve<L: Link + 'static>(mut parts: Parts, audit: Audit, link: L, inbox
         Ok(keeping) => Rc::new(keeping),
         Err(error) => return Termination::Failed(format!("the secrets cannot be kept: {error}")),
     };
-    let desk =
-        desk.map(|desk| {
-            let (keeping, governor) = (Rc::clone(&keeping), Rc::clone(&governor));
-            tokio::task::spawn_local(desk.serve(Arc::clone(&limits), keeping, governor))
-        });
+    let desk = desk.map(|desk| {
+        let (keeping, governor) = (Rc::clone(&keeping), Rc::clone(&governor));
+        tokio::task::spawn_local(desk.serve(Arc::clone(&limits), keeping, governor))
+    });
     loop {
         tokio::select! {
             ended = &mut driver => return match ended {

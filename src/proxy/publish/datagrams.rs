@@ -18,11 +18,11 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Door, RETRY, Visit};
-use crate::proxy::ground::Ground;
-use crate::proxy::standing::Stand;
 use crate::link::Family;
 use crate::net::Association;
 use crate::policy::{Admission, Verdict};
+use crate::proxy::ground::Ground;
+use crate::proxy::standing::Stand;
 
 /// The longest payload of a datagram, octets.
 const DATAGRAM: usize = 65_535;
