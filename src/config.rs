@@ -81,6 +81,15 @@ const IN_MEMORY: &str = "configuration";
 impl Config {
     /// Reads the file, where one is given, and joins the flags to it.
     pub fn load(file: Option<&Path>, flags: Flags<'_>) -> Result<Self, ConfigError> {
+        Self::load_by(&read, file, flags)
+    }
+
+    /// The same with files that are read by `read`.
+    pub(crate) fn load_by(
+        read: &dyn Fn(&Path) -> Result<String, ConfigError>,
+        file: Option<&Path>,
+        flags: Flags<'_>,
+    ) -> Result<Self, ConfigError> {
         let config = match file {
             Some(path) => file::parse(path, &read(path)?)?,
             None => Self::default(),
@@ -272,7 +281,8 @@ impl Config {
     }
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
+/// Reads a file from wherever it is.
+pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
     fs::read_to_string(path).map_err(|error| ConfigError {
         place: Place::File(path.to_owned()),
         problem: Problem::Unreadable(error.kind()),

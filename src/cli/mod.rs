@@ -9,6 +9,7 @@ pub mod env;
 pub mod options;
 pub mod policy;
 mod process;
+mod reload;
 #[cfg(target_os = "linux")]
 pub mod run;
 pub mod secrets;

@@ -8,7 +8,8 @@ use clap::Args;
 
 use super::Failure;
 use super::process::Log;
-use crate::config::{Config, ConfigError, Flags, Place, Problem};
+use super::reload::Originals;
+use crate::config::{self, Config, ConfigError, Flags, Place, Problem};
 use crate::control::{self, ClaimError, Endpoint, SandboxName};
 use crate::sandbox::{Builder, Sandbox};
 
@@ -69,6 +70,14 @@ impl Options {
 
     /// The configuration they come to, together with the file and with ports that lead into the guest.
     pub fn load_with(&self, ports: &Ports) -> Result<Config, ConfigError> {
+        self.load_by(&config::read, ports)
+    }
+
+    fn load_by(
+        &self,
+        read: &dyn Fn(&Path) -> Result<String, ConfigError>,
+        ports: &Ports,
+    ) -> Result<Config, ConfigError> {
         let flags = Flags {
             floor: self.floor.as_deref(),
             rule: &self.rule,
@@ -78,7 +87,7 @@ impl Options {
             upstream_ca: &self.upstream_ca,
             publish: &ports.publish,
         };
-        Config::load(self.config.as_deref(), flags)
+        Config::load_by(read, self.config.as_deref(), flags)
     }
 }
 
@@ -104,7 +113,7 @@ pub struct SandboxArgs {
 
 impl SandboxArgs {
     /// Reads what they name; a fault in any of them starts nothing. `maker` is the subcommand.
-    pub fn load(&self, maker: &str) -> Result<Loaded, Failure> {
+    pub fn load(&self, maker: &str, reader: Reader) -> Result<Loaded, Failure> {
         let config = self.options.load_with(&self.ports)?;
         let audit = self.audit.as_deref().map(|text| output_file("--audit", text)).transpose()?;
         let log = self.log.as_deref().map(|text| output_file("--log", text)).transpose()?;
@@ -117,7 +126,13 @@ impl SandboxArgs {
         let mut builder = Sandbox::builder().config(config);
         if self.options.has_file() {
             let (options, ports) = (self.options.clone(), self.ports.clone());
-            builder = builder.reload(move || options.load_with(&ports));
+            builder = match reader {
+                Reader::Command => {
+                    let originals = Originals::of(options.files());
+                    builder.reload(move || options.load_by(&|path| originals.read(path), &ports))
+                }
+                Reader::Nobody => builder.reload(move || options.load_with(&ports)),
+            };
         }
         if let Some(audit) = &audit {
             builder = builder.audit(audit);
@@ -138,6 +153,15 @@ impl SandboxArgs {
             None => Ok(Endpoint::claim(&SandboxName::of_process(&SandboxName::parse(maker)?))),
         }
     }
+}
+
+/// Who else can get at this user's files while the sandbox runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reader {
+    /// The command of `run`, which is this user's process.
+    Command,
+    /// The guest has files of its own.
+    Nobody,
 }
 
 /// The directories of control sockets: the one in use, and others of this user's that are there.

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use tokio::sync::{Notify, oneshot};
 
-use super::options::{Loaded, SandboxArgs};
+use super::options::{Loaded, Reader, SandboxArgs};
 use super::process::{complain, raise_descriptor_limit, refuse_huge_pages};
 use super::{Failure, OWN_FAILURE};
 use crate::link::tap::TapLink;
@@ -45,7 +45,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn start(args: &RunArgs) -> Result<u8, Failure> {
-    let Loaded { builder, log, hidden, private } = args.sandbox.load("run")?;
+    let Loaded { builder, log, hidden, private } = args.sandbox.load("run", Reader::Command)?;
     let (ended, termination) = oneshot::channel();
     let prepared = builder.on_termination(move |why| drop(ended.send(why))).prepare()?;
     let spec = spec(&prepared, args, (hidden, private));

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use tokio::sync::oneshot;
 
 use self::link::Wanted;
-use super::options::{Loaded, SandboxArgs};
+use super::options::{Loaded, Reader, SandboxArgs};
 use super::process::{complain, raise_descriptor_limit, refuse_huge_pages};
 use super::{Failure, OWN_FAILURE};
 use crate::namespace::Terminal;
@@ -51,7 +51,7 @@ pub fn serve(args: &ServeArgs) -> ExitCode {
 fn start(args: &ServeArgs) -> Result<(), Failure> {
     // First: a descriptor of ours might get the number that was not passed.
     let wanted = Wanted::take(&args.link)?;
-    let Loaded { builder, log, .. } = args.sandbox.load("serve")?;
+    let Loaded { builder, log, .. } = args.sandbox.load("serve", Reader::Nobody)?;
     let (ended, termination) = oneshot::channel();
     let prepared = builder.on_termination(move |why| drop(ended.send(why))).prepare()?;
     // Before there is a socket to remove, and before there are threads to inherit it.

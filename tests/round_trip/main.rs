@@ -42,6 +42,7 @@ mod gate;
 mod live;
 mod many;
 mod opaque;
+mod policy;
 mod published;
 mod secrets;
 mod tls;
