@@ -22,7 +22,7 @@ mod h2;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use portcullis::http::Mirror;
+use portcullis::http::{Leave, Mirror};
 use portcullis::limits::Limits;
 use portcullis::name::{HostName, Origin, Scheme};
 use portcullis::secret::Secrets;
@@ -36,7 +36,7 @@ fn mirror() -> Mirror {
         limits: Arc::new(Limits::default()),
         events: Rc::new(|_| {}),
         can_record: Rc::new(|| true),
-        judge: Rc::new(|_, _| Ok(portcullis::http::Leave::default())),
+        judge: Rc::new(|_, _| Ok(Leave::default())),
     }
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis::http::{Mirror, Upstream, serve};
+use portcullis::http::{Leave, Mirror, Upstream, serve};
 use portcullis::limits::Limits;
 use portcullis::name::{HostName, Origin, Scheme};
 use portcullis::secret::{SecretSpec, SecretValue, Secrets};
@@ -36,7 +36,7 @@ fn mirror() -> Mirror {
         limits: Arc::new(Limits::default()),
         events: Rc::new(|_| {}),
         can_record: Rc::new(|| true),
-        judge: Rc::new(|_, _| Ok(portcullis::http::Leave::default())),
+        judge: Rc::new(|_, _| Ok(Leave::default())),
     }
 }
 
@@ -88,6 +88,37 @@ fn an_agreed_upgrade_relays_both_ways_and_each_end_on_its_own() {
         upstream.shutdown().await.unwrap();
         assert_eq!(guest.read(&mut [0]).await.unwrap(), 0);
         serving.await.unwrap();
+    });
+}
+
+#[test]
+fn leave_for_a_request_lasts_as_long_as_what_it_was_upgraded_to() {
+    run(async {
+        let leaves = Rc::new(());
+        let kept = Rc::clone(&leaves);
+        let judge = Rc::new(move |_: &_, _: &_| Ok(Leave::keeping(Rc::clone(&kept))));
+        let (mut guest, mut upstream, serving) = connect_by(Mirror { judge, ..mirror() }, 1 << 16);
+        // The mirror's judge holds one, too.
+        const AT_REST: usize = 2;
+        assert_eq!(Rc::strong_count(&leaves), AT_REST);
+        guest.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
+        all(&mut upstream).await;
+        assert_eq!(Rc::strong_count(&leaves), AT_REST + 1, "it waits for its answer");
+        upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nn").await.unwrap();
+        all(&mut guest).await;
+        assert_eq!(Rc::strong_count(&leaves), AT_REST + 1, "the answer is not over");
+        upstream.write_all(b"o").await.unwrap();
+        all(&mut guest).await;
+        assert_eq!(Rc::strong_count(&leaves), AT_REST, "while the connection idles");
+        guest.write_all(ASKED.as_bytes()).await.unwrap();
+        all(&mut upstream).await;
+        upstream.write_all(SWITCHED.as_bytes()).await.unwrap();
+        all(&mut guest).await;
+        assert_eq!(Rc::strong_count(&leaves), AT_REST + 1);
+        guest.shutdown().await.unwrap();
+        upstream.shutdown().await.unwrap();
+        serving.await.unwrap();
+        assert_eq!(Rc::strong_count(&leaves), 1);
     });
 }
 

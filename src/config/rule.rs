@@ -133,10 +133,12 @@ impl Source<'_> {
     /// The fault of a rule as a whole, at the key that is to blame.
     fn rule_fault(&self, table: &Table, start: usize, error: RuleError) -> ConfigError {
         let spans = |list: &Option<Spanned<Vec<Spanned<String>>>>| list.as_ref().map(Spanned::span);
-        let (span, key) = match error {
-            RuleError::Method | RuleError::MethodNeverPassed => (spans(&table.methods), " methods"),
-            RuleError::Path | RuleError::PathNotCanonical => (spans(&table.paths), " paths"),
-            _ => (None, ""),
+        let (span, key) = if matches!(error, RuleError::Method | RuleError::MethodNeverPassed) {
+            (spans(&table.methods), " methods")
+        } else if matches!(error, RuleError::Path | RuleError::PathNotCanonical) {
+            (spans(&table.paths), " paths")
+        } else {
+            (None, "")
         };
         self.fault(span.unwrap_or(start..start), &format!("[[rule]]{key}"), Problem::Rule(error))
     }

@@ -72,7 +72,6 @@ pub struct Leave(Option<Box<dyn Any>>);
 
 impl Leave {
     /// Keeps `kept` for as long as the request is under way.
-    #[must_use]
     pub fn keeping(kept: impl Any) -> Self {
         Self(Some(Box::new(kept)))
     }

@@ -110,22 +110,16 @@ impl Stand {
             let now = Instant::now().into_std();
             ground.stands([], &self.context.policy.current(), (&names, now))
         };
-        match judged {
-            Err(Fall::Denied(denial)) => {
-                self.on_nothing();
-                return Err(*denial);
-            }
-            Ok(()) | Err(Fall::Welcome) => {}
-        }
-        self.standing.ground.replace(Some(ground));
+        let (ground, denied) = match judged {
+            Ok(()) => (Some(ground), Ok(())),
+            Err(Fall::Denied(denial)) => (None, Err(*denial)),
+            // What it was refused for is nothing that a policy could change.
+            Err(Fall::Welcome) => (None, Ok(())),
+        };
+        self.standing.ground.replace(ground);
         let mut all = self.context.standings.0.borrow_mut();
         all.entry(self.flow).or_insert_with(|| Rc::clone(&self.standing));
-        Ok(())
-    }
-
-    /// Says that it is allowed nothing that could be taken back.
-    pub(super) fn on_nothing(&self) {
-        self.standing.ground.replace(None);
+        denied
     }
 
     /// Whether it has to end.
