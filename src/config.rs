@@ -8,21 +8,23 @@ mod file;
 mod network;
 mod rule;
 mod secret;
+mod upstream;
 
 pub use error::{ConfigError, Place, Problem};
 pub use secret::SecretEntry;
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::dns::Nameserver;
 use crate::limits::Limits;
 use crate::name::HostPattern;
 use crate::net::{self, Addressing};
 use crate::policy::{Action, ConnectTo, Finding, Policy, Protocol, Publish, Rule, RuleSource, overlap};
 use crate::secret::Source;
+use crate::upstream::Upstreams;
 
 /// The whole configuration of one sandbox.
 ///
@@ -47,9 +49,11 @@ pub struct Config {
     /// Hosts that are spliced, never decrypted.
     pub passthrough: Vec<HostPattern>,
     /// Nameservers to ask; empty means the host's own.
-    pub nameservers: Vec<SocketAddr>,
+    pub nameservers: Vec<Nameserver>,
     /// Ports of the host's that lead into the guest.
     pub publish: Vec<Publish>,
+    /// How upstreams are reached and verified, where that differs by host.
+    pub upstreams: Upstreams,
     /// The addresses of the guest's link.
     pub addressing: Addressing,
     /// The bounds of the sandbox.
@@ -172,6 +176,10 @@ impl Config {
             let allows = |rule: &&Rule| {
                 rule.action() == Action::Allow && rule.services().protocols().contains(&Protocol::Tcp)
             };
+            if let Some(host) = self.upstreams.contradiction(pattern) {
+                let problem = Problem::UpstreamPassedThrough { host: host.to_string() };
+                return Err(ConfigError { place: Place::Passthrough(pattern.to_string()), problem });
+            }
             if !self.written().filter(allows).any(|rule| rule.destination().meets(pattern)) {
                 let problem = Problem::PassthroughNotAllowed;
                 return Err(ConfigError { place: Place::Passthrough(pattern.to_string()), problem });
@@ -243,7 +251,7 @@ impl Config {
 
     /// The same over one more floor.
     pub(crate) fn policy_over(&self, floor: Option<&[Rule]>, more: impl IntoIterator<Item = Rule>) -> Policy {
-        let mut builder = Policy::builder();
+        let mut builder = Policy::builder().upstreams(Arc::new(self.upstreams.clone()));
         for floor in floor.into_iter().chain(self.floor.as_deref()) {
             builder = builder.floor(floor.iter().cloned());
         }

@@ -29,6 +29,7 @@ pub mod secret;
 pub mod sniff;
 mod sys;
 pub mod tls;
+pub mod upstream;
 pub mod websocket;
 
 #[doc(hidden)]

@@ -5,10 +5,12 @@
 //! uses where there is none.
 
 mod keys;
+mod order;
 
 use std::time::Duration;
 
 use keys::bounds;
+pub(crate) use keys::time;
 pub use keys::{Amount, LimitError};
 
 /// The least and the most a ring may hold, octets: some segments of the usual size, and all that RFC 7323 §2.3 can
@@ -105,7 +107,7 @@ pub struct Limits {
     pub sniff: Duration,
     /// TLS handshake, either leg.
     pub handshake: Duration,
-    /// TCP connect to one upstream, all addresses together.
+    /// TCP connect to one upstream, all addresses together; where a proxy leads there, until its tunnel is open.
     pub dial: Duration,
     /// A request's head, from its first byte.
     pub request_head: Duration,
@@ -202,10 +204,12 @@ pub struct Limits {
     pub dns_names_per_address: usize,
     /// Names with an address of the sandbox's own range.
     pub dns_mapped_names: usize where ..=ENTRIES,
-    /// Questions being forwarded at once.
+    /// Questions that wait for a nameserver's answer at once.
     pub dns_in_flight: usize,
-    /// Wait for one nameserver before the next is asked.
+    /// Wait for one nameserver before the next is asked, where resolv.conf names no other.
     pub dns_timeout: Duration,
+    /// Wait for all nameservers together: about as long as a guest's own resolver waits.
+    pub dns_patience: Duration,
     /// Least time a binding lives, whatever the TTL said.
     pub dns_ttl_floor: Duration where NONE..,
     /// Idle time of a DNS connection over TCP.
@@ -214,18 +218,26 @@ pub struct Limits {
     pub dns_ttl_ceiling: Duration,
     /// TTL of answers this program makes up itself: mapped names, the host alias, the hosts file.
     pub dns_local_ttl: Duration where NONE..,
-    /// How long "there is none" is believed, since a nameserver's own word for it is not read.
-    pub dns_negative_ttl: Duration where NONE..,
-    /// Answers kept, one a name and family.
+    /// Least and longest time that "there is none" is believed, whatever the SOA said (RFC 2308 §5).
+    pub dns_negative_ttl_floor: Duration where NONE..,
+    /// See [`Limits::dns_negative_ttl_floor`].
+    pub dns_negative_ttl_ceiling: Duration where NONE..,
+    /// Answers kept, one a name and record type.
     pub dns_cached_answers: usize where ..=ENTRIES,
-    /// Addresses kept of one answer.
-    pub dns_answer_addresses: usize,
+    /// Records kept of one answer.
+    pub dns_answer_records: usize,
+    /// Octets of a DNS message over TCP or TLS, the guest's or a nameserver's.
+    pub dns_message: usize where 512..=65_535,
+    /// Questions of one connection that are in flight at once; the guest's window holds back the others.
+    pub dns_pipelined: usize where ..=1_024,
     /// CNAMEs followed in one answer.
     pub dns_aliases: usize where 0..=1_024,
     /// Octets of an answer over UDP, whatever the guest offers: what no path has to fragment.
     pub dns_udp_payload: u16 where 512..,
     /// How long a nameserver that failed is asked last.
     pub dns_nameserver_rest: Duration where NONE..,
+    /// How long it is remembered that a nameserver knows no EDNS, or does not keep the case of letters.
+    pub dns_nameserver_memory: Duration where NONE..,
     /// Once one family has answered, how long a dial waits for the other (RFC 8305 §3).
     pub dns_second_family: Duration where NONE..,
     /// Octets read of the host's hosts file and of its resolv.conf; the rest is not looked at.
@@ -249,28 +261,6 @@ pub struct Limits {
     /// How long one request on the control socket may take, answer included.
     pub control_wait: Duration where ..=Duration::from_secs(3600),
 }
-}
-
-impl Limits {
-    /// Makes sure that a sandbox can run within these bounds.
-    pub fn check(&self) -> Result<(), LimitError> {
-        self.check_each()?;
-        let ordered = [
-            ("dns_ttl_floor", "dns_ttl_ceiling", self.dns_ttl_floor <= self.dns_ttl_ceiling),
-            ("source_retry", "source_rest", self.source_retry <= self.source_rest),
-            // One flow alone must be able to fill its rings.
-            ("receive_ring", "ring_memory", self.receive_ring <= self.ring_memory),
-            (
-                "transmit_ring",
-                "ring_memory",
-                self.transmit_ring <= self.ring_memory.saturating_sub(self.receive_ring),
-            ),
-        ];
-        match ordered.into_iter().find(|(.., holds)| !holds) {
-            Some((small, large, _)) => Err(LimitError::Order { small, large }),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Default for Limits {
@@ -357,16 +347,21 @@ impl Default for Limits {
             dns_mapped_names: 16_384,
             dns_in_flight: 256,
             dns_timeout: Duration::from_secs(2),
+            dns_patience: Duration::from_secs(12),
             dns_ttl_floor: Duration::from_secs(60),
             dns_tcp_idle: Duration::from_secs(30),
             dns_ttl_ceiling: Duration::from_secs(24 * 3600),
             dns_local_ttl: Duration::from_secs(5),
-            dns_negative_ttl: Duration::from_secs(30),
+            dns_negative_ttl_floor: Duration::from_secs(5),
+            dns_negative_ttl_ceiling: Duration::from_secs(300),
             dns_cached_answers: 2_048,
-            dns_answer_addresses: 64,
+            dns_answer_records: 64,
+            dns_message: 16 << 10,
+            dns_pipelined: 16,
             dns_aliases: 16,
             dns_udp_payload: 1_232,
             dns_nameserver_rest: Duration::from_secs(30),
+            dns_nameserver_memory: Duration::from_secs(3_600),
             dns_second_family: Duration::from_millis(50),
             dns_host_file: 1 << 20,
 

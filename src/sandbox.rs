@@ -5,6 +5,7 @@
 //! runs the sandbox on a thread of its own. Invariant: two sandboxes share nothing that can be changed.
 
 mod desk;
+mod error;
 mod governor;
 mod guest_env;
 mod handle;
@@ -21,17 +22,18 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::audit::{Audit, Denials, Event, Record, Sink, SinkError};
+use crate::audit::{Audit, Denials, Event, Record, Sink};
 use crate::config::{Config, ConfigError};
 use crate::control::Endpoint;
-use crate::limits::{LimitError, Limits};
+use crate::limits::Limits;
 use crate::link::Link;
 use crate::policy::{Dial, Live};
 use crate::proxy::{HostDial, Port};
-use crate::secret::{AwsKeySpec, LocationError, SecretError, SecretSpec, Secrets, SourceError};
-use crate::tls::{self, CaError, CertificateAuthority, Connector, LeafError, Leaves, Roots, TlsConfigError};
+use crate::secret::{AwsKeySpec, SecretSpec, Secrets};
+use crate::tls::{self, CertificateAuthority, Connector, Leaves, Roots};
 
 pub use crate::proxy::{BindError, Published};
+pub use error::StartError;
 pub use guest_env::GuestEnv;
 pub(crate) use guest_env::to_shell;
 pub use rules::{Edit, PolicyChanged, PolicyError, PolicyRule, Reload};
@@ -137,6 +139,7 @@ impl Builder {
         let start = self.config.clone();
         self.config.addressing.slot = self.slot.unwrap_or(self.config.addressing.slot);
         let policy = Arc::new(Live::new(load::policy(&self.config, &self.secrets)?));
+        let upstreams = Arc::clone(policy.current().upstreams());
         let own = load::hosts(&self.secrets);
         let rules = Rules::new(Arc::clone(&policy), start, own, limits.live_rules);
         let (secrets, kept) = load::secrets(&self.config, (self.secrets, self.pairs), &limits)?;
@@ -151,11 +154,12 @@ impl Builder {
                 nameservers: self.config.nameservers,
                 secrets,
                 kept,
-                policy,
                 rules,
                 reload: self.reload,
                 leaves: Leaves::new(Arc::clone(&authority), &limits)?,
-                connector: Connector::new(&roots, &limits)?,
+                connector: Connector::for_upstreams(&roots, Arc::clone(&upstreams), &limits)?,
+                proxies: load::proxies(&upstreams, &limits)?,
+                policy,
                 limits,
                 addresses,
                 ports: ports?,
@@ -209,6 +213,13 @@ impl Prepared {
     #[must_use]
     pub fn secrets(&self) -> &Arc<Secrets> {
         &self.parts.secrets
+    }
+
+    /// Whether `text` holds a password of the operator's proxies, which no guest is to see.
+    #[must_use]
+    pub fn holds_a_password(&self, text: &[u8]) -> bool {
+        let mut credentials = self.parts.proxies.iter().filter_map(|server| server.credentials());
+        credentials.any(|credentials| credentials.stand_in(text))
     }
 
     /// Serves `link` on a thread of its own until the link ends or [`Sandbox::shutdown`].
@@ -355,52 +366,4 @@ pub enum Termination {
     Misuse(String),
     /// The link failed, or the runtime could not be made.
     Failed(String),
-}
-
-/// Why a sandbox does not start. Each says in one line what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration contradicts itself, or names what is not there.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// Its bounds cannot hold.
-    #[error("limits: {0}")]
-    Limit(#[from] LimitError),
-    /// A secret's value could not be had.
-    #[error("secret {name}: {cause}")]
-    Source {
-        /// The secret.
-        name: String,
-        /// Why not.
-        cause: SourceError,
-    },
-    /// A secret is not usable.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// A secret's places of injection make no sense.
-    #[error("secret {name}: {cause}")]
-    Location {
-        /// The secret.
-        name: String,
-        /// Why not.
-        cause: LocationError,
-    },
-    /// The sandbox's CA could not be made.
-    #[error(transparent)]
-    Authority(#[from] CaError),
-    /// Nor its leaves.
-    #[error(transparent)]
-    Leaf(#[from] LeafError),
-    /// The upstream trust could not be set up.
-    #[error(transparent)]
-    Tls(#[from] TlsConfigError),
-    /// A port cannot be published.
-    #[error(transparent)]
-    Publish(#[from] BindError),
-    /// The audit file cannot be opened.
-    #[error(transparent)]
-    Audit(#[from] SinkError),
-    /// The system gave no thread.
-    #[error("cannot start a thread: {0}; raise the limit of processes (ulimit -u)")]
-    Thread(std::io::Error),
 }

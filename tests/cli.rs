@@ -8,14 +8,18 @@ mod inside;
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use support::canary;
 use support::pki;
 use support::sandboxed::{client, namespaces};
 
 const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
-/// A value that no line of ours may hold.
+/// A value that no line of ours may hold, nor any part of it.
 const VALUE: &str = "hunter2-hunter2-hunter2";
+/// Another, in the environment of every command.
+static CANARY: LazyLock<String> = LazyLock::new(canary::value);
 
 /// A directory of one test's own, removed with it.
 struct Scratch(PathBuf);
@@ -39,7 +43,7 @@ impl Scratch {
         let mut command = Command::new(program);
         command.current_dir(&self.0).stdin(Stdio::null()).env("GOOD", VALUE).env("SHORT", "hunter2");
         command.env("EMPTY", "").env("CR", format!("{VALUE}\r")).env("LF", format!("{VALUE}\n"));
-        command.env("LONG", VALUE.repeat(1000));
+        command.env("LONG", VALUE.repeat(1000)).env(canary::NAME, CANARY.as_str());
         command
     }
 }
@@ -61,6 +65,7 @@ fn assert_refused(scratch: &Scratch, output: &Output, says: &str) {
         "{stderr}"
     );
     assert!(!stderr.contains("hunter2"), "{stderr}");
+    canary::assert_not_in(&CANARY, "what it says", &output.stderr);
     assert!(!scratch.0.join("started").exists(), "{says}: the command ran");
     let audit = std::fs::read_to_string(scratch.0.join("audit.jsonl")).unwrap_or_default();
     assert_eq!(audit, "", "{says}");
@@ -70,7 +75,8 @@ fn assert_refused(scratch: &Scratch, output: &Output, says: &str) {
 fn refuses(flags: &[&str], says: &str) {
     let scratch = Scratch::new();
     let mut command = scratch.command(PORTCULLIS);
-    command.args(["run", "--audit", "audit.jsonl"]).args(flags).args(["--", "touch", "started"]);
+    command.args(["run", "--audit", "audit.jsonl", "--secret", "CANARY@canary.example"]);
+    command.args(flags).args(["--", "touch", "started"]);
     assert_refused(&scratch, &command.output().unwrap(), says);
 }
 
@@ -160,7 +166,7 @@ fn a_host_that_is_none_starts_nothing() {
         ("a.example:65536", "a number from 1 to 65535"),
         ("a.example:+80", "a number from 1 to 65535"),
         ("a.example:", "a number from 1 to 65535"),
-        ("a.example:53", "port 53 is answered by the sandbox's own DNS"),
+        ("a.example:53", "ports 53 and 853 are answered by the sandbox's own DNS"),
         ("localhost:8080", "localhost is the sandbox itself"),
         ("host.portcullis.internal", "needs a port"),
     ] {
@@ -220,7 +226,7 @@ fn a_fault_in_the_file_is_told_with_its_line_and_column() {
         ("[net]\nalow = []", "2:1", "unknown field `alow`, expected one of `allow`, `nameservers`"),
         ("[net\n", "1:5", "unclosed table"),
         ("[net]\nallow = \"a.example\"", "2:9", "expected a sequence"),
-        ("[net]\nnameservers = [\"dns.example\"]", "2:16", "is no nameserver"),
+        ("[net]\nnameservers = [\"dns/example\"]", "2:16", "is no nameserver"),
         ("[net]\nnameservers = [\"9.9.9.9:0\"]", "2:16", "is no nameserver"),
         ("\n[[rule]]\nhost = \"a.example\"", "2:3", "unknown field `rule`"),
         ("[tls]\npassthrough = [\"a.example:443\"]", "2:16", "write the host alone"),
@@ -307,8 +313,11 @@ fn the_exit_code_is_the_commands_or_the_shells() {
     ] {
         let mut run = scratch.command(PORTCULLIS);
         // A directory of the PATH that cannot be searched would make "not found" a "permission denied".
-        run.env("PATH", "/usr/bin:/bin").args(["run", "--"]).args(command);
+        run.env("PATH", "/usr/bin:/bin")
+            .args(["run", "--secret", "CANARY@canary.example", "--"])
+            .args(command);
         let output = run.output().unwrap();
+        canary::assert_not_in(&CANARY, "what it says", &[&output.stdout[..], &output.stderr].concat());
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{command:?}: {stderr}");
         let lines = usize::from(code == 126 || code == 127);

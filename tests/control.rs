@@ -18,13 +18,15 @@ mod secrets;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use support::canary;
 use support::sandboxed::{client, namespaces};
 
 const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
-/// A value that no answer may hold.
-const CANARY: &str = "ghp_canarycanarycanarycanarycanarycanary";
+/// A value that nothing may hold that is said to anybody.
+static CANARY: LazyLock<String> = LazyLock::new(|| format!("ghp_{}", &canary::value()[3..]));
 /// What a guest does that waits until its input ends.
 const WAIT: &str = "echo ready; read -r line; true";
 
@@ -46,7 +48,7 @@ fn directory() -> PathBuf {
 
 fn portcullis(args: &[&str]) -> Command {
     let mut command = Command::new(PORTCULLIS);
-    command.args(args).env("TOKEN", CANARY).env("XDG_RUNTIME_DIR", directory().parent().unwrap());
+    command.args(args).env("TOKEN", CANARY.as_str()).env("XDG_RUNTIME_DIR", directory().parent().unwrap());
     command
 }
 
@@ -54,7 +56,7 @@ fn portcullis(args: &[&str]) -> Command {
 fn said(args: &[&str]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = portcullis(args).stdin(Stdio::null()).output().unwrap();
     let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
-    assert!(!stdout.contains(CANARY) && !stderr.contains(CANARY), "{stdout}{stderr}");
+    canary::assert_not_in(&CANARY, "an answer", format!("{stdout}{stderr}").as_bytes());
     (status.code(), stdout, stderr)
 }
 
@@ -85,6 +87,7 @@ impl Held {
     fn line(&mut self) -> String {
         let mut line = String::new();
         assert!(self.output.read_line(&mut line).unwrap() > 0, "the guest of {} is gone", self.name);
+        canary::assert_not_in(&CANARY, "what its guest says", line.as_bytes());
         line.trim_end().to_owned()
     }
 

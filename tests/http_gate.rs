@@ -5,6 +5,9 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
+#[expect(dead_code, reason = "each harness uses its part")]
+#[path = "support/canary.rs"]
+mod canary;
 #[path = "support/h2_frames.rs"]
 mod h2_frames;
 #[path = "support/h2_upstream.rs"]
@@ -22,27 +25,36 @@ mod h2;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use canary::{Canary, Tapped};
 use portcullis::http::{Leave, Mirror};
 use portcullis::limits::Limits;
 use portcullis::name::{HostName, Origin, Scheme};
 use portcullis::secret::Secrets;
+use tokio::io::{DuplexStream, duplex};
 use tokio::task::LocalSet;
 
 /// The context of a guest's connection to port 80 of a.example.
 fn mirror() -> Mirror {
     Mirror {
         origin: Origin { scheme: Scheme::Http, host: HostName::parse("a.example").unwrap(), port: 80 },
-        secrets: Secrets::new(Vec::new()).unwrap(),
+        secrets: Secrets::new(vec![Canary::of_test().secret()]).unwrap(),
         limits: Arc::new(Limits::default()),
+        response_timeout: None,
         events: Rc::new(|_| {}),
         can_record: Rc::new(|| true),
         judge: Rc::new(|_, _| Ok(Leave::default())),
     }
 }
 
+/// A guest's connection, watched for the canary, and its other end; so many octets fit into it.
+fn connection(room: usize) -> (Tapped<DuplexStream>, DuplexStream) {
+    let (guest, other) = duplex(room);
+    (Canary::of_test().tapped("the guest's connection", guest), other)
+}
+
 /// Runs `test` as a sandbox runs: one thread, with a clock that jumps when nothing else can happen.
 fn run(test: impl Future<Output = ()>) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    LocalSet::new().block_on(&runtime, test);
+    canary::over(|| LocalSet::new().block_on(&runtime, test));
 }

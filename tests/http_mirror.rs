@@ -2,6 +2,9 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
+#[expect(dead_code, reason = "each harness uses its part")]
+#[path = "support/canary.rs"]
+mod canary;
 #[path = "support/http_peers.rs"]
 mod http_peers;
 

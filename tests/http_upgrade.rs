@@ -2,10 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[expect(dead_code, reason = "each harness uses its part")]
+#[path = "support/canary.rs"]
+mod canary;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use canary::{Canary, Tapped};
 use portcullis::http::{Leave, Mirror, Upstream, serve};
 use portcullis::limits::Limits;
 use portcullis::name::{HostName, Origin, Scheme};
@@ -26,14 +31,15 @@ const SECRET: &str = "seven-seas-are-a-secret";
 fn scrubbing() -> Mirror {
     let value = SecretValue::new(SECRET.into()).unwrap();
     let secret = SecretSpec::new("TOKEN", value, &["a.example"]).unwrap();
-    Mirror { secrets: Secrets::new(vec![secret]).unwrap(), ..mirror() }
+    Mirror { secrets: Secrets::new(vec![secret, Canary::of_test().secret()]).unwrap(), ..mirror() }
 }
 
 fn mirror() -> Mirror {
     Mirror {
         origin: Origin { scheme: Scheme::Http, host: HostName::parse("a.example").unwrap(), port: 80 },
-        secrets: Secrets::new(Vec::new()).unwrap(),
+        secrets: Secrets::new(vec![Canary::of_test().secret()]).unwrap(),
         limits: Arc::new(Limits::default()),
+        response_timeout: None,
         events: Rc::new(|_| {}),
         can_record: Rc::new(|| true),
         judge: Rc::new(|_, _| Ok(Leave::default())),
@@ -41,15 +47,15 @@ fn mirror() -> Mirror {
 }
 
 /// A guest, an upstream, and the mirror between them; `room` octets fit into a stream.
-fn connect(room: usize) -> (DuplexStream, DuplexStream, JoinHandle<()>) {
+fn connect(room: usize) -> (Tapped<DuplexStream>, DuplexStream, JoinHandle<()>) {
     connect_by(mirror(), room)
 }
 
-fn connect_by(mirror: Mirror, room: usize) -> (DuplexStream, DuplexStream, JoinHandle<()>) {
+fn connect_by(mirror: Mirror, room: usize) -> (Tapped<DuplexStream>, DuplexStream, JoinHandle<()>) {
     let (guest, guest_end) = duplex(room);
     let (upstream_end, upstream) = duplex(room);
     let serving = spawn_local(serve(guest_end, Alpn::Http1, Upstream::Plain(upstream_end), mirror));
-    (guest, upstream, serving)
+    (Canary::of_test().tapped("the guest's connection", guest), upstream, serving)
 }
 
 /// What comes until nothing more does.
@@ -62,7 +68,7 @@ async fn all(stream: &mut (impl AsyncRead + Unpin)) -> String {
 fn run(test: impl Future<Output = ()>) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    LocalSet::new().block_on(&runtime, test);
+    canary::over(|| LocalSet::new().block_on(&runtime, test));
 }
 
 #[test]

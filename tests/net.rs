@@ -3,6 +3,9 @@
 
 #[path = "support/attack.rs"]
 mod attack;
+#[expect(dead_code, reason = "each harness uses its part")]
+#[path = "support/canary.rs"]
+mod canary;
 #[expect(dead_code, reason = "the guest is shared with the tests of the whole path")]
 #[path = "support/guest.rs"]
 mod guest;
@@ -42,8 +45,10 @@ mod net {
     fn run<F: Future<Output = ()>>(test: F) {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().start_paused(true).build().unwrap();
-        tokio::task::LocalSet::new().block_on(&runtime, async {
-            tokio::time::timeout(DAY, Box::pin(test)).await.expect("the test hangs");
+        crate::canary::over(|| {
+            tokio::task::LocalSet::new().block_on(&runtime, async {
+                tokio::time::timeout(DAY, Box::pin(test)).await.expect("the test hangs");
+            });
         });
     }
 }

@@ -5,11 +5,16 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
+#[expect(dead_code, reason = "each harness uses its part")]
+#[path = "support/canary.rs"]
+mod canary;
+
 use std::io::{BufRead, BufReader};
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use canary::{Canary, End};
 use portcullis::config::Config;
 use portcullis::link::tap::{self, TapLink};
 use portcullis::net::{Mac, Stats};
@@ -33,7 +38,7 @@ echo $1 $ip/$mask $broadcast $router $dns $mtu $serverid $lease
 /// `body` is a closure of the test's function: its type's name holds the test's.
 fn in_a_network_of_its_own<F: FnOnce()>(body: F) {
     if std::env::var_os(INSIDE).is_some() {
-        return body();
+        return canary::over(body);
     }
     if !possible() {
         return;
@@ -78,6 +83,7 @@ struct Guest {
     env: GuestEnv,
     sandbox: Sandbox,
     dir: PathBuf,
+    canary: Canary,
 }
 
 impl Guest {
@@ -87,10 +93,13 @@ impl Guest {
         std::fs::write(dir.join("resolv.conf"), "").unwrap();
         std::fs::write(dir.join("udhcpc"), SCRIPT).unwrap();
         let tap = tap::open("eth0").unwrap();
-        let prepared = Sandbox::builder().config(Config::parse(config).unwrap()).prepare().unwrap();
+        let canary = Canary::of_test();
+        let builder = Sandbox::builder().config(Config::parse(config).unwrap()).secret(canary.secret());
+        let prepared = builder.prepare().unwrap();
         let env = prepared.guest_env().clone();
-        let sandbox = prepared.start(TapLink::new(tap, env.mtu.into())).unwrap();
-        let guest = Self { env, sandbox, dir };
+        let link = canary.watched(End::Sandboxs, TapLink::new(tap, env.mtu.into()));
+        let sandbox = prepared.start(link).unwrap();
+        let guest = Self { env, sandbox, dir, canary };
         guest.sh(&format!(
             "ip link set lo up; ip link set eth0 address {}; chmod +x $DIR/udhcpc; \
              mount --bind $DIR/resolv.conf /etc/resolv.conf",
@@ -114,6 +123,7 @@ impl Guest {
         let output = self.command(script).output().unwrap();
         let said = |stream: &[u8]| String::from_utf8_lossy(stream).into_owned();
         assert!(output.status.success(), "{script}\n{}\n{}", said(&output.stdout), said(&output.stderr));
+        self.canary.check("what the guest says", &output.stdout);
         said(&output.stdout)
     }
 

@@ -7,20 +7,33 @@ use std::path::{Path, PathBuf};
 const LINES: usize = 400;
 
 /// Folders whose code takes `now` as a parameter, spawns nothing and touches no socket; then the shells in them.
-const SANS_IO: [&str; 7] =
-    ["src/coding", "src/net", "src/dns", "src/sniff", "src/policy", "src/secret", "src/websocket"];
-const SHELLS: [&str; 13] = [
+const SANS_IO: [&str; 8] = [
+    "src/coding",
+    "src/net",
+    "src/dns",
+    "src/sniff",
+    "src/policy",
+    "src/secret",
+    "src/upstream",
+    "src/websocket",
+];
+const SHELLS: [&str; 18] = [
     "src/net/arrivals.rs",
     "src/net/driver.rs",
     "src/net/stream.rs",
+    "src/dns/exchange.rs",
+    "src/dns/flights.rs",
     "src/dns/forwarder.rs",
+    "src/dns/lookup.rs",
     "src/dns/resolver.rs",
+    "src/dns/resolver/operator.rs",
     "src/dns/stream.rs",
     "src/dns/watched.rs",
     "src/sniff/rewind.rs",
     // The world's edge is a trait over tokio's own socket.
     "src/policy/permit.rs",
     "src/secret/source.rs",
+    "src/upstream/stream.rs",
     "src/secret/source/command.rs",
     "src/secret/source/file.rs",
     "src/net/mod.rs",
@@ -123,4 +136,55 @@ fn exceptions_to_lints_give_a_reason() {
             path.display()
         );
     }
+}
+
+/// What gives a test its canary: it makes the secret, and looks through what the guest gets and what is logged.
+const HARNESSES: [(&str, &[&str]); 5] = [
+    ("tests/support/canary.rs", &["canary::over(", "canary::assert_not_in("]),
+    ("tests/support/http_peers.rs", &["http_peers::run("]),
+    ("tests/support/memory.rs", &["memory::run("]),
+    ("tests/support/sandboxed.rs", &["Sandboxed::new(", "Sandboxed::bare("]),
+    ("tests/support/served.rs", &["Serve::new("]),
+];
+/// Integration tests without one, each with its reason.
+const WITHOUT_CANARY: [(&str, &str); 3] = [
+    ("prepare", "no sandbox of it ever has a guest"),
+    ("scrub", "its random secrets are the test, and every octet that comes out is compared"),
+    ("tidy", "it reads the sources"),
+];
+
+#[test]
+fn every_integration_test_carries_a_canary() {
+    let all = sources("tests");
+    for (harness, _) in HARNESSES {
+        let (_, text) = all.iter().find(|(path, _)| path == Path::new(harness)).unwrap();
+        assert!(harness.ends_with("canary.rs") || text.contains("canary::"), "{harness} looks for nothing");
+    }
+    let uses = |text: &str| {
+        let words = HARNESSES.iter().flat_map(|(_, words)| *words);
+        // Imported first, most often.
+        let imported = ["use memory::", "use crate::memory::"].iter().any(|import| text.contains(import));
+        imported || words.into_iter().any(|word| text.contains(word))
+    };
+    let roots = all.iter().filter_map(|(path, _)| match path.components().count() {
+        2 => Some((path.file_stem().unwrap().to_str().unwrap(), path.with_extension(""))),
+        3 if path.ends_with("main.rs") => {
+            let folder = path.parent().unwrap();
+            Some((folder.file_name().unwrap().to_str().unwrap(), folder.to_owned()))
+        }
+        _ => None,
+    });
+    let mut count = 0;
+    for (name, folder) in roots {
+        count += 1;
+        let mut texts =
+            all.iter().filter(|(path, _)| path.with_extension("") == folder || path.starts_with(&folder));
+        let carries = name != "tidy" && texts.any(|(_, text)| uses(text));
+        let excused = WITHOUT_CANARY.iter().any(|(own, _)| *own == name);
+        assert!(
+            carries != excused,
+            "tests/{name}: run it by a harness with a canary (tests/support/canary.rs), or say why not"
+        );
+    }
+    assert!(count > 15, "{count} integration tests were found");
 }

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use initramfs::Archive;
 use machine::{Hardware, Machine};
 use served::{Serve, Served};
-use support::pki;
 use support::upstream::Upstream;
+use support::{canary, pki};
 
 /// The kernel and its modules, where all that the test needs is here.
 #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]

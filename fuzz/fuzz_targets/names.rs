@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use libfuzzer_sys::fuzz_target;
 use portcullis::name::{Authority, Host, HostName, HostPattern};
-use portcullis::policy::{AllowRule, ConnectTo, RuleSource};
+use portcullis::policy::{Rule, ConnectTo, RuleSource};
 
 fuzz_target!(|text: &str| {
     let name = HostName::parse(text);
@@ -36,6 +36,6 @@ fuzz_target!(|text: &str| {
     } else {
         assert!(name.is_err());
     }
-    let _ = AllowRule::parse(text, RuleSource::Flag(String::new()));
+    let _ = Rule::allowing(text, RuleSource::Flag(String::new()));
     let _ = ConnectTo::parse(text);
 });

@@ -3,6 +3,8 @@
 //! It resolves nothing, dials nothing and needs no secret's value. Invariant: what it allows is what policy
 //! allows, since it asks the same policy.
 
+mod upstream;
+
 use std::fmt;
 use std::io::{self, Write};
 
@@ -74,6 +76,7 @@ fn describe(config: &Config, request: &Request, permit: &NamePermit, out: &mut i
     if let Some(to) = policy.connect_to(host, *port) {
         writeln!(out, "dialled at: {to}")?;
     }
+    upstream::describe(&policy, &request.origin, out)?;
     if policy.is_passed_through(host) {
         return writeln!(out, "passed through: never decrypted, no secrets");
     }

@@ -120,8 +120,7 @@ impl SandboxArgs {
         if audit.is_some() && audit == log {
             return Err("--audit and --log name the same file; give each one of its own".into());
         }
-        let private =
-            config.secrets.iter().filter_map(|secret| secret.from.file()).map(Path::to_owned).collect();
+        let private = private_files(&config);
         let mut opened = Log::open(log.as_deref())?;
         let mut builder = Sandbox::builder().config(config);
         if self.options.has_file() {
@@ -164,6 +163,15 @@ pub enum Reader {
     Nobody,
 }
 
+/// The files that secrets and passwords come from, and the keys of client certificates.
+fn private_files(config: &Config) -> Vec<PathBuf> {
+    let secrets = config.secrets.iter().filter_map(|secret| secret.from.file());
+    let proxies = config.upstreams.proxies().iter().filter_map(|proxy| proxy.password()?.file());
+    let clients = config.upstreams.options().iter().filter_map(|options| options.client.as_ref());
+    let keys = clients.map(|client| client.key.as_path());
+    secrets.chain(proxies).chain(keys).map(Path::to_owned).collect()
+}
+
 /// The directories of control sockets: the one in use, and others of this user's that are there.
 fn control_directories() -> impl Iterator<Item = PathBuf> {
     // A link may be anybody's and lead anywhere.
@@ -179,7 +187,7 @@ pub struct Loaded {
     pub(super) log: Log,
     /// The files written to and the directories of control sockets, which no guest may see.
     pub hidden: Vec<PathBuf>,
-    /// The files that secrets come from, which no guest may see either.
+    /// The files that secrets, passwords and keys come from, which no guest may see either.
     pub private: Vec<PathBuf>,
 }
 

@@ -5,7 +5,7 @@
 //! the command's terminal stands nothing of ours but start-up errors and one line of denials at the end.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -77,6 +77,7 @@ fn spec(prepared: &Prepared, args: &RunArgs, (hidden, private): (Vec<PathBuf>, V
     let env = prepared.guest_env();
     let secrets = prepared.secrets();
     let mut variables = environment::guest(std::env::vars_os(), &|value| secrets.rewrite(value));
+    variables.retain(|(_, value)| !prepared.holds_a_password(value.as_bytes()));
     for (name, placeholder) in &env.placeholders {
         variables.retain(|(own, _)| own != name.as_str());
         variables.push((name.into(), OsString::from_vec(placeholder.clone().into_bytes())));

@@ -8,9 +8,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::limits::LimitError;
+use crate::name::NameError;
 use crate::net::{AddressingError, MacError};
 use crate::policy::{PublishError, RuleError, SubnetError};
 use crate::secret::{ShapeError, SourceError};
+use crate::upstream::{ProxyError, UpstreamsError};
 
 /// A configuration that does not start.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -128,8 +130,8 @@ pub enum Problem {
     #[error("a port that is open to nobody is of no use; leave from out for whoever reaches it")]
     PublishFromNobody,
     /// No nameserver.
-    #[error("is no nameserver; write an address, or ADDR:PORT with an IPv6 one in brackets")]
-    Nameserver,
+    #[error("is no nameserver: {0}; write ADDR, ADDR:PORT with an IPv6 one in brackets, NAME or NAME:PORT")]
+    Nameserver(NameError),
     /// No network.
     #[error("is no network; write ADDR/LEN, as in 10.0.0.0/24")]
     Network,
@@ -209,6 +211,50 @@ pub enum Problem {
     /// A pass-through host without a rule.
     #[error("no rule allows it; add it to [net] allow")]
     PassthroughNotAllowed,
+    /// Options of a host whose traffic is not looked at.
+    #[error(
+        "TLS and HTTP with {host} are the guest's own there, so that an [[upstream]] can set only proxy and          connect_timeout; take the host off one of the two"
+    )]
+    UpstreamPassedThrough {
+        /// The host of the entry.
+        host: String,
+    },
+    /// An entry about nobody.
+    #[error("names no host; write hosts = [\"HOST\"], or *.SUFFIX for all below one")]
+    UpstreamWithoutHost,
+    /// A host of an entry with a port.
+    #[error("an [[upstream]] counts at all ports of its hosts; write the host alone")]
+    UpstreamPort,
+    /// The host alias behind a proxy.
+    #[error("this machine is never reached through a proxy; take the host off, or write proxy = \"direct\"")]
+    UpstreamAlias,
+    /// No root at all.
+    #[error("would trust nobody; leave ca out for the system's roots")]
+    UpstreamTrustsNobody,
+    /// One half of a pair of files.
+    #[error("client_cert and client_key go together; add the other one")]
+    ClientPair,
+    /// Another version of TLS.
+    #[error("write \"1.2\" or \"1.3\"")]
+    MinTls,
+    /// No time.
+    #[error("{0}")]
+    Duration(Box<LimitError>),
+    /// No proxy.
+    #[error("{0}")]
+    Proxy(ProxyError),
+    /// No source of a password.
+    #[error("password {0}")]
+    ProxyPassword(Box<SourceError>),
+    /// One half of a login.
+    #[error("username and password go together; add the other one")]
+    ProxyLogin,
+    /// Nobody who resolves.
+    #[error("write \"here\" or \"there\"")]
+    ProxyResolve,
+    /// Entries and proxies that do not go together.
+    #[error("{0}")]
+    Upstreams(Box<UpstreamsError>),
     /// A variable that is not set.
     #[error("variable {variable} is not set; export {variable} with the secret's value")]
     VariableUnset {

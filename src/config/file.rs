@@ -4,13 +4,13 @@
 //! passed over.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::dns::Nameserver;
 use crate::limits::{Amount, LimitError, Limits};
 use crate::name::HostPattern;
 use crate::policy::{Publish, Subnet, Target};
@@ -20,6 +20,7 @@ use super::Config;
 use super::error::{ConfigError, Place, Problem};
 use super::rule;
 use super::secret::{self, SecretEntry};
+use super::upstream::{Proxy, Upstream};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +35,10 @@ struct File {
     publish: Vec<Published>,
     #[serde(default)]
     rule: Vec<Spanned<rule::Table>>,
+    #[serde(default)]
+    upstream: Vec<Upstream>,
+    #[serde(default)]
+    proxy: BTreeMap<Spanned<String>, Proxy>,
     #[serde(default)]
     limits: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
 }
@@ -104,14 +109,23 @@ struct Secret {
     untagged,
     expecting = "from has to be \"env://NAME\", \"file:///PATH\" or { cmd = [\"PROGRAM\", \"ARGUMENT\"] }"
 )]
-enum From {
+pub(super) enum From {
     Text(String),
     Command(Command),
 }
 
+impl From {
+    pub(super) fn source(&self) -> Result<secrets::Source, secrets::SourceError> {
+        match self {
+            Self::Text(text) => secrets::Source::parse(text),
+            Self::Command(Command { cmd }) => secrets::Source::command(cmd.clone()),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Command {
+pub(super) struct Command {
     cmd: Vec<String>,
 }
 
@@ -131,6 +145,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         passthrough: source.passthrough(&file.tls.passthrough)?,
         nameservers: source.nameservers(&file.net.nameservers)?,
         publish: source.published(&file.net.publish, &file.publish)?,
+        upstreams: source.upstreams(&file.upstream, &file.proxy, directory)?,
         addressing: source.addressing(&file.net)?,
         limits: source.limits(&file.limits)?,
     })
@@ -150,15 +165,12 @@ impl Source<'_> {
         })
     }
 
-    fn nameservers(&self, texts: &[Spanned<String>]) -> Result<Vec<SocketAddr>, ConfigError> {
+    fn nameservers(&self, texts: &[Spanned<String>]) -> Result<Vec<Nameserver>, ConfigError> {
         let server = |text: &Spanned<String>| {
-            let read = match text.get_ref().parse::<IpAddr>() {
-                Ok(addr) => Some(SocketAddr::new(addr, DNS)),
-                Err(_) => text.get_ref().parse().ok(),
+            let fault = |error| {
+                self.fault(text.span(), &quoted("[net] nameservers", text), Problem::Nameserver(error))
             };
-            read.filter(|server| server.port() != 0).ok_or_else(|| {
-                self.fault(text.span(), &quoted("[net] nameservers", text), Problem::Nameserver)
-            })
+            text.get_ref().parse().map_err(fault)
         };
         texts.iter().map(server).collect()
     }
@@ -278,11 +290,7 @@ impl Source<'_> {
     }
 
     fn from(&self, key: &str, from: &Spanned<From>) -> Result<secrets::Source, ConfigError> {
-        let source = match from.get_ref() {
-            From::Text(text) => secrets::Source::parse(text),
-            From::Command(Command { cmd }) => secrets::Source::command(cmd.clone()),
-        };
-        source.map_err(|cause| self.fault(from.span(), key, Problem::SecretSource(cause)))
+        from.get_ref().source().map_err(|cause| self.fault(from.span(), key, Problem::SecretSource(cause)))
     }
 
     fn shape(&self, key: &str, secret: &Secret) -> Result<Option<Shape>, ConfigError> {
@@ -346,9 +354,6 @@ impl Source<'_> {
         (before.matches('\n').count() + 1, column)
     }
 }
-
-/// Where nameservers listen, where no port is given.
-const DNS: u16 = 53;
 
 /// A value of `[limits]`; one that is neither a whole number nor text reads as text that means nothing.
 fn amount(value: &toml::Value) -> Amount {

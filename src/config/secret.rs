@@ -29,7 +29,7 @@ pub struct SecretEntry {
     pub shape: Option<Shape>,
     /// What is done about its placeholder toward other hosts.
     pub elsewhere: Elsewhere,
-    /// How often it may be put into one request, where that is bounded.
+    /// How often it may be put into one request, where that is bounded; a WebSocket with all its messages is one.
     pub max_per_request: Option<NonZeroU32>,
 }
 

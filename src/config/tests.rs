@@ -31,7 +31,7 @@ fn a_whole_file_is_read() {
         r#"
         [net]
         allow = ["pypi.org", "*.pythonhosted.org:443", "*.apple.com"]
-        nameservers = ["9.9.9.9", "127.0.0.1:5353", "2620:fe::fe", "[::1]:5353"]
+        nameservers = ["9.9.9.9", "127.0.0.1:5353", "2620:fe::fe", "ns.example"]
         [tls]
         passthrough = ["*.apple.com"]
         upstream_ca = ["corp.pem", "/abs.pem"]
@@ -55,7 +55,7 @@ fn a_whole_file_is_read() {
     assert_eq!(rule_for(&config, "eu.openai.com", 443), None);
     assert_eq!(config.upstream_ca, [PathBuf::from("dir/corp.pem"), PathBuf::from("/abs.pem")]);
     let servers: Vec<String> = config.nameservers.iter().map(ToString::to_string).collect();
-    assert_eq!(servers, ["9.9.9.9:53", "127.0.0.1:5353", "[2620:fe::fe]:53", "[::1]:5353"]);
+    assert_eq!(servers, ["9.9.9.9:53", "127.0.0.1:5353", "[2620:fe::fe]:53", "ns.example:53"]);
     let [openai, other] = config.secrets.as_slice() else { panic!("{:?}", config.secrets) };
     assert_eq!(openai.from.to_string(), "env://KEY");
     assert_eq!(openai.swap, ["header:authorization"]);
@@ -95,8 +95,8 @@ fn every_fault_of_a_file_has_its_place_and_its_remedy() {
         ("[net]\nalow = []", "2:1", "unknown field `alow`, expected one of `allow`"),
         ("[nett]", "1:2", "unknown field `nett`"),
         ("[net\nallow = []", "1:5", ""),
-        ("[net]\nnameservers = [\"dns.example\"]", "2:16", "write an address, or ADDR:PORT"),
-        ("[net]\nnameservers = [\"9.9.9.9:99999\"]", "2:16", "write an address, or ADDR:PORT"),
+        ("[net]\nnameservers = [\"a b\"]", "2:16", "write ADDR, ADDR:PORT with an IPv6"),
+        ("[net]\nnameservers = [\"ns.example:99999\"]", "2:16", "has a port that is not a number"),
         ("[net]\npool = \"10.0.0.0\"", "2:8", "[net] pool \"10.0.0.0\": is no network; write ADDR/LEN"),
         ("[net]\nprefix = \"10.0.0.0/8\"", "2:10", "[net] prefix \"10.0.0.0/8\": is no network"),
         ("[net]\nguest = \"10.0.0.2\"", "2:9", "is no network; write ADDR/LEN"),

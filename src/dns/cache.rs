@@ -1,37 +1,22 @@
 //! Answers about allowed names, until their TTL ends.
 //!
-//! It asks nobody. Invariant: bounded by [`Limits::dns_cached_answers`], and what is handed out was judged when
-//! it was put in.
+//! It asks nobody and judges nothing: what it holds is what was received, and who reads it judges it by the policy of
+//! that moment. Invariant: bounded by [`Limits::dns_cached_answers`].
 
-use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use hickory_proto::rr::Name;
 use lru::LruCache;
 
 use crate::limits::Limits;
 use crate::name::HostName;
 
-use super::Family;
-
-/// What is known about one family of a name, after judgement.
-#[derive(Debug, Default)]
-pub(super) struct Known {
-    /// Targets of CNAMEs.
-    pub(super) chain: Vec<Name>,
-    /// The addresses that may be used.
-    pub(super) addresses: Vec<IpAddr>,
-    /// An address that may not, where there was one.
-    pub(super) refused: Option<IpAddr>,
-    /// Whether there is no such name.
-    pub(super) missing: bool,
-}
+use super::answer::{Records, Topic};
 
 #[derive(Debug)]
 pub(super) struct Cache {
-    answers: LruCache<(HostName, Family), (Instant, Rc<Known>)>,
+    answers: LruCache<Topic, (Instant, Rc<Records>)>,
 }
 
 impl Cache {
@@ -41,25 +26,33 @@ impl Cache {
     }
 
     /// What is known and for how much longer.
-    pub(super) fn find(
-        &mut self,
-        host: &HostName,
-        family: Family,
-        now: Instant,
-    ) -> Option<(Rc<Known>, Duration)> {
-        let key = (host.clone(), family);
-        let (expires, known) = self.answers.get(&key)?;
+    pub(super) fn find(&mut self, topic: &Topic, now: Instant) -> Option<(Rc<Records>, Duration)> {
+        let (expires, records) = self.answers.get(topic)?;
         match expires.checked_duration_since(now).filter(|left| !left.is_zero()) {
-            Some(left) => Some((Rc::clone(known), left)),
+            Some(left) => Some((Rc::clone(records), left)),
             None => {
-                self.answers.pop(&key);
+                self.answers.pop(topic);
                 None
             }
         }
     }
 
-    /// Keeps `known` until `expires`.
-    pub(super) fn keep(&mut self, host: &HostName, family: Family, known: Rc<Known>, expires: Instant) {
-        self.answers.put((host.clone(), family), (expires, known));
+    /// Keeps `records` until `expires`.
+    pub(super) fn keep(&mut self, topic: Topic, records: Rc<Records>, expires: Instant) {
+        self.answers.put(topic, (expires, records));
+    }
+
+    /// Drops what is known of every other host.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&HostName) -> bool) {
+        let gone: Vec<Topic> =
+            self.answers.iter().map(|(topic, _)| topic).filter(|topic| !keep(&topic.host)).cloned().collect();
+        for topic in gone {
+            self.answers.pop(&topic);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.answers.len()
     }
 }

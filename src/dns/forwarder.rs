@@ -1,42 +1,50 @@
 //! Questions to the host's nameservers.
 //!
-//! Shell: UDP with a socket of its own for each question, TCP where the answer was cut, the next server where
-//! one fails. It judges nothing. Invariant: an answer is taken only from the server asked, to the port, the id
-//! and the question of that asking.
+//! Shell: which servers there are, in which order they are asked, and who is asked next where one fails. It judges
+//! nothing. Invariant: nobody is asked but the configured servers or, where there are none, those of resolv.conf; a
+//! question ends within [`Limits::dns_patience`].
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
-use tokio::time::timeout;
+use hickory_proto::rr::RecordType;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::limits::Limits;
 use crate::name::HostName;
 
-use super::Family;
-use super::answer::{Asked, Heard, Records};
-use super::hosts::parse_nameservers;
+use super::answer::{Records, Topic};
+use super::exchange::Asking;
+use super::hosts::{Hosts, ResolvConf, parse_resolv_conf};
+use super::nameserver::Nameserver;
+use super::standing::Standing;
 use super::watched::Watched;
 
-/// Octets read of one datagram; more than any server sends to the payload we offer.
-const DATAGRAM: usize = 4096;
-/// Times the list of servers is gone through: a datagram may be lost.
-const ROUNDS: usize = 2;
+/// Times the list of servers is gone through where nobody says otherwise: a datagram may be lost.
+const ATTEMPTS: u32 = 2;
 
 /// The host's nameservers.
 #[derive(Debug)]
 pub(super) struct Forwarder {
-    configured: Vec<SocketAddr>,
-    system: Watched<Vec<SocketAddr>>,
-    /// Servers that failed, and until when they are asked last.
-    resting: RefCell<HashMap<SocketAddr, Instant>>,
+    configured: Vec<Nameserver>,
+    system: Watched<ResolvConf>,
+    hosts: Rc<Watched<Hosts>>,
+    /// Of those that are asked for the guest.
+    standing: RefCell<Standing>,
+    /// Of those that are asked where those are.
+    system_standing: RefCell<Standing>,
+    /// Addresses of nameservers that are configured by name, and until when.
+    named: RefCell<HashMap<HostName, (Instant, Vec<IpAddr>)>>,
+    /// Whoever looks for such addresses has it; others wait and find them.
+    naming: Mutex<()>,
     limits: Arc<Limits>,
 }
 
@@ -46,6 +54,9 @@ pub enum ForwardError {
     /// None is configured, and resolv.conf names none.
     #[error("no nameserver is known; set [net] nameservers")]
     NoNameserver,
+    /// None but this one, which this host cannot resolve.
+    #[error("the nameserver {0} has no address; write its address in [net] nameservers")]
+    Nameless(HostName),
     /// As many questions are under way as may be.
     #[error("too many DNS questions are under way")]
     Busy,
@@ -63,25 +74,67 @@ pub enum ForwardError {
     Failed(SocketAddr, ResponseCode),
 }
 
+/// Whom to ask, and how patiently.
+struct Plan<'a> {
+    standing: &'a RefCell<Standing>,
+    servers: Vec<SocketAddr>,
+    timeout: Duration,
+    attempts: u32,
+    deadline: Instant,
+}
+
 impl Forwarder {
     /// Asks `configured`, or where that is empty the nameservers of the file `resolv_conf`.
-    pub(super) fn new(configured: Vec<SocketAddr>, resolv_conf: PathBuf, limits: Arc<Limits>) -> Self {
-        let system = Watched::new(resolv_conf, limits.dns_host_file, parse_nameservers);
-        Self { configured, system, resting: RefCell::default(), limits }
+    pub(super) fn new(
+        configured: Vec<Nameserver>,
+        resolv_conf: PathBuf,
+        hosts: Rc<Watched<Hosts>>,
+        limits: Arc<Limits>,
+    ) -> Self {
+        let system = Watched::new(resolv_conf, limits.dns_host_file, parse_resolv_conf);
+        Self {
+            configured,
+            system,
+            hosts,
+            standing: RefCell::default(),
+            system_standing: RefCell::default(),
+            named: RefCell::default(),
+            naming: Mutex::default(),
+            limits,
+        }
     }
 
-    /// Asks for one family of `host`, server after server.
-    pub(super) async fn ask(&self, host: &HostName, family: Family) -> Result<Records, ForwardError> {
+    /// Asks about `topic`, server after server.
+    pub(super) async fn ask(&self, topic: &Topic) -> Result<Records, ForwardError> {
+        let deadline = Instant::now() + self.limits.dns_patience;
+        let plan = if self.configured.is_empty() {
+            self.by_system(&self.standing, deadline)
+        } else {
+            self.by_config(deadline).await?
+        };
+        self.ask_each(plan, topic).await
+    }
+
+    async fn ask_each(&self, mut plan: Plan<'_>, topic: &Topic) -> Result<Records, ForwardError> {
         let mut failure = ForwardError::NoNameserver;
-        for _ in 0..ROUNDS {
-            for server in self.servers() {
-                match self.ask_one(server, host, family).await {
-                    Ok(records) => {
-                        self.resting.borrow_mut().remove(&server);
+        for _ in 0..plan.attempts {
+            plan.standing.borrow_mut().order(&mut plan.servers, now());
+            for server in plan.servers.iter().copied() {
+                let Plan { standing, timeout, deadline, .. } = plan;
+                if Instant::now() >= deadline {
+                    return Err(failure);
+                }
+                let manner = standing.borrow().manner(server);
+                let asking = Asking { server, topic, timeout, deadline, limits: &self.limits };
+                let answered = asking.ask(manner).await;
+                let mut standing = standing.borrow_mut();
+                match answered {
+                    Ok((records, manner)) => {
+                        standing.answered(server, manner, (&self.limits, now()));
                         return Ok(records);
                     }
                     Err(error) => {
-                        self.rest(server);
+                        standing.failed(server, &self.limits, now());
                         failure = error;
                     }
                 }
@@ -94,94 +147,75 @@ impl Forwarder {
         Err(failure)
     }
 
-    /// In order, those that failed lately last.
-    fn servers(&self) -> Vec<SocketAddr> {
-        let now = tokio::time::Instant::now().into_std();
-        let mut servers =
-            if self.configured.is_empty() { self.system.read().to_vec() } else { self.configured.clone() };
-        let mut resting = self.resting.borrow_mut();
-        resting.retain(|server, until| *until > now && servers.contains(server));
-        servers.sort_by_key(|server| resting.contains_key(server));
-        servers
-    }
-
-    fn rest(&self, server: SocketAddr) {
-        let until = tokio::time::Instant::now().into_std() + self.limits.dns_nameserver_rest;
-        self.resting.borrow_mut().insert(server, until);
-    }
-
-    async fn ask_one(
-        &self,
-        server: SocketAddr,
-        host: &HostName,
-        family: Family,
-    ) -> Result<Records, ForwardError> {
-        let mut heard = self.within(server, host, family, Way::Udp).await?;
-        if matches!(heard, Heard::Truncated) {
-            heard = self.within(server, host, family, Way::Tcp).await?;
-        }
-        match heard {
-            Heard::Answer(records) => Ok(records),
-            Heard::Failure(code) => Err(ForwardError::Failed(server, code)),
-            Heard::NotOurs | Heard::Truncated => Err(ForwardError::Failed(server, ResponseCode::FormErr)),
+    fn by_system<'a>(&self, standing: &'a RefCell<Standing>, deadline: Instant) -> Plan<'a> {
+        let conf = self.system.read();
+        Plan {
+            standing,
+            servers: conf.servers.clone(),
+            timeout: conf.timeout.unwrap_or(self.limits.dns_timeout),
+            attempts: conf.attempts.unwrap_or(ATTEMPTS),
+            deadline,
         }
     }
 
-    async fn within(
-        &self,
-        server: SocketAddr,
-        host: &HostName,
-        family: Family,
-        way: Way,
-    ) -> Result<Heard, ForwardError> {
-        let unreachable = |error: io::Error| ForwardError::Unreachable(server, error.kind());
-        let id = getrandom::u32().map_err(|error| unreachable(error.into()))?.to_be_bytes();
-        let asked = Asked::new(host, family, u16::from_be_bytes([id[0], id[1]])).ok_or(ForwardError::Name)?;
-        let heard = timeout(self.limits.dns_timeout, async {
-            match way {
-                Way::Udp => self.over_udp(server, &asked).await,
-                Way::Tcp => self.over_tcp(server, &asked).await,
+    /// Fails where all servers are names, none of which has an address.
+    async fn by_config(&self, deadline: Instant) -> Result<Plan<'_>, ForwardError> {
+        let mut servers = Vec::new();
+        let mut nameless = None;
+        for server in &self.configured {
+            match server {
+                Nameserver::Addr(addr) => servers.push(*addr),
+                Nameserver::Name(name, port) => {
+                    let before = servers.len();
+                    let addrs = self.addresses(name, deadline).await;
+                    servers.extend(addrs.into_iter().map(|addr| SocketAddr::new(addr, *port)));
+                    if servers.len() == before {
+                        nameless = Some(name);
+                    }
+                }
             }
-        });
-        match heard.await {
-            Ok(heard) => heard.map_err(unreachable),
-            Err(_) => Err(ForwardError::Timeout(server)),
         }
-    }
-
-    async fn over_udp(&self, server: SocketAddr, asked: &Asked) -> io::Result<Heard> {
-        let any = match server {
-            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-        };
-        // The kernel picks the port at random; connected, so that nobody else's datagram gets in.
-        let socket = UdpSocket::bind(any).await?;
-        socket.connect(server).await?;
-        socket.send(&asked.encode(&self.limits)).await?;
-        let mut datagram = vec![0; DATAGRAM];
-        loop {
-            let length = socket.recv(&mut datagram).await?;
-            match asked.hear(datagram.get(..length).unwrap_or_default(), &self.limits) {
-                Heard::NotOurs => {}
-                heard @ (Heard::Truncated | Heard::Answer(_) | Heard::Failure(_)) => return Ok(heard),
+        match nameless {
+            Some(name) if servers.is_empty() => Err(ForwardError::Nameless(name.clone())),
+            Some(_) | None => {
+                let (standing, timeout) = (&self.standing, self.limits.dns_timeout);
+                Ok(Plan { standing, servers, timeout, attempts: ATTEMPTS, deadline })
             }
         }
     }
 
-    async fn over_tcp(&self, server: SocketAddr, asked: &Asked) -> io::Result<Heard> {
-        let mut stream = TcpStream::connect(server).await?;
-        let query = asked.encode(&self.limits);
-        let length = u16::try_from(query.len()).map_err(io::Error::other)?;
-        stream.write_all(&[&length.to_be_bytes(), query.as_slice()].concat()).await?;
-        let length = stream.read_u16().await?;
-        let mut message = vec![0; usize::from(length)];
-        stream.read_exact(&mut message).await?;
-        Ok(asked.hear(&message, &self.limits))
+    /// Where a nameserver with a name is, by this host's own files and nameservers; IPv4 first, for that is there on
+    /// every host. Where it cannot be said now, the last answer counts on.
+    async fn addresses(&self, name: &HostName, deadline: Instant) -> Vec<IpAddr> {
+        if let Some(addrs) = self.hosts.read().get(name) {
+            return addrs.clone();
+        }
+        let _turn = self.naming.lock().await;
+        if let Some((until, addrs)) = self.named.borrow().get(name)
+            && *until > Instant::now()
+        {
+            return addrs.clone();
+        }
+        let [v4, v6] = [RecordType::A, RecordType::AAAA].map(|wanted| Topic { host: name.clone(), wanted });
+        // Half of the time at most: the question itself is still to come.
+        let deadline = deadline.min(Instant::now() + self.limits.dns_patience / 2);
+        let plan = || self.by_system(&self.system_standing, deadline);
+        let (v4, v6) = tokio::join!(self.ask_each(plan(), &v4), self.ask_each(plan(), &v6));
+        let found: Vec<Records> =
+            [v4, v6].into_iter().flatten().filter(|records| !records.data.is_empty()).collect();
+        let ttl = found.iter().map(|records| records.ttl).min();
+        let ttl = ttl.map(|ttl| ttl.clamp(self.limits.dns_ttl_floor, self.limits.dns_ttl_ceiling));
+        let until = Instant::now() + ttl.unwrap_or(self.limits.dns_negative_ttl_floor);
+        let mut named = self.named.borrow_mut();
+        let known = named.entry(name.clone()).or_insert_with(|| (until, Vec::new()));
+        known.0 = until;
+        if !found.is_empty() {
+            known.1 = found.iter().flat_map(Records::addresses).collect();
+        }
+        known.1.clone()
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    Udp,
-    Tcp,
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }

@@ -5,14 +5,30 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use crate::name::HostName;
 
 /// Names of a hosts file and their addresses, in its order.
 pub(super) type Hosts = HashMap<HostName, Vec<IpAddr>>;
 
+/// What `/etc/resolv.conf` says of nameservers. Its search lists are ignored: a guest asks for whole names.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct ResolvConf {
+    /// In the order to ask.
+    pub(super) servers: Vec<SocketAddr>,
+    /// `options timeout:`, where it is there.
+    pub(super) timeout: Option<Duration>,
+    /// `options attempts:`, where it is there.
+    pub(super) attempts: Option<u32>,
+}
+
 /// Nameservers the C library would use; it looks at no more.
 const MAX_NAMESERVERS: usize = 3;
+/// The C library's bounds for `timeout`, seconds, and for `attempts`.
+const TIMEOUT: RangeInclusive<u64> = 1..=30;
+const ATTEMPTS: RangeInclusive<u32> = 1..=5;
 /// Where nameservers listen.
 pub(super) const PORT: u16 = 53;
 
@@ -34,13 +50,38 @@ pub(super) fn parse_hosts(text: &str) -> Hosts {
     hosts
 }
 
-/// Reads the nameservers of [resolv.conf(5)](https://man7.org/linux/man-pages/man5/resolv.conf.5.html).
-pub(super) fn parse_nameservers(text: &str) -> Vec<SocketAddr> {
-    let servers = text.lines().filter_map(|line| {
+/// Reads [resolv.conf(5)](https://man7.org/linux/man-pages/man5/resolv.conf.5.html).
+pub(super) fn parse_resolv_conf(text: &str) -> ResolvConf {
+    let mut conf = ResolvConf::default();
+    for line in text.lines() {
         let mut words = words(line, &['#', ';']);
-        (words.next()? == "nameserver").then(|| words.next()?.parse::<IpAddr>().ok()).flatten()
-    });
-    servers.map(|addr| SocketAddr::new(addr, PORT)).take(MAX_NAMESERVERS).collect()
+        match words.next() {
+            Some("nameserver") => {
+                let addr = words.next().and_then(|word| word.parse::<IpAddr>().ok());
+                if let Some(addr) = addr.filter(|_| conf.servers.len() < MAX_NAMESERVERS) {
+                    conf.servers.push(SocketAddr::new(addr, PORT));
+                }
+            }
+            Some("options") => words.for_each(|option| conf.option(option)),
+            Some(_) | None => {}
+        }
+    }
+    conf
+}
+
+impl ResolvConf {
+    fn option(&mut self, option: &str) {
+        let Some((key, value)) = option.split_once(':') else { return };
+        let Ok(value) = value.parse::<u32>() else { return };
+        match key {
+            "timeout" => {
+                let seconds = u64::from(value).clamp(*TIMEOUT.start(), *TIMEOUT.end());
+                self.timeout = Some(Duration::from_secs(seconds));
+            }
+            "attempts" => self.attempts = Some(value.clamp(*ATTEMPTS.start(), *ATTEMPTS.end())),
+            _ => {}
+        }
+    }
 }
 
 fn words<'a>(line: &'a str, comment: &[char]) -> impl Iterator<Item = &'a str> {
@@ -76,13 +117,28 @@ mod tests {
 
     #[test]
     fn nameservers_are_the_first_three_that_can_be_read() {
-        let servers = parse_nameservers(
+        let conf = parse_resolv_conf(
             "search a.example\nnameserver 127.0.0.53 # stub\n; nameserver 9.9.9.9\nnameserver nonsense\n\
              nameserver\noptions edns0\nnameserver 2001:4860:4860::8888\nnameserver 1.1.1.1\nnameserver 8.8.8.8\n",
         );
         let expected: Vec<SocketAddr> = ["127.0.0.53:53", "[2001:4860:4860::8888]:53", "1.1.1.1:53"]
             .map(|text| text.parse().unwrap())
             .into();
-        assert_eq!(servers, expected);
+        assert_eq!(conf, ResolvConf { servers: expected, ..ResolvConf::default() });
+    }
+
+    #[test]
+    fn options_are_held_within_the_c_librarys_bounds() {
+        let read = |text| {
+            let conf = parse_resolv_conf(text);
+            (conf.timeout.map(|timeout| timeout.as_secs()), conf.attempts)
+        };
+        assert_eq!(read("options timeout:3 attempts:4 rotate\n"), (Some(3), Some(4)));
+        assert_eq!(read("options timeout:0 attempts:0"), (Some(1), Some(1)));
+        assert_eq!(read("options timeout:4000000000 attempts:99"), (Some(30), Some(5)));
+        assert_eq!(read("options timeout:9\noptions timeout:2"), (Some(2), None), "the last word counts");
+        for odd in ["options timeout", "options timeout:", "options timeout:-1 attempts:x", "timeout:3"] {
+            assert_eq!(read(odd), (None, None), "{odd}");
+        }
     }
 }

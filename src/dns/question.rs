@@ -32,9 +32,35 @@ pub(super) enum Kind {
     Address(Family),
     /// HTTPS or SVCB, which may carry ECH keys and h3 hints.
     Service,
+    /// PTR: the name of an address.
+    Pointer,
+    /// One of [`FORWARDED`].
+    Record(RecordType),
+    /// ANY: whatever there is.
+    Any,
+    /// AXFR or IXFR: a whole zone.
+    Transfer,
     /// Anything else.
     Other,
 }
+
+/// Types besides addresses that are asked of nameservers, for names that a rule names: they are understood whole, and
+/// none of them makes a client connect to an address that it was not told by A or AAAA.
+const FORWARDED: [RecordType; 13] = [
+    RecordType::CAA,
+    RecordType::CERT,
+    RecordType::CNAME,
+    RecordType::MX,
+    RecordType::NAPTR,
+    RecordType::NS,
+    RecordType::OPENPGPKEY,
+    RecordType::SMIMEA,
+    RecordType::SOA,
+    RecordType::SRV,
+    RecordType::SSHFP,
+    RecordType::TLSA,
+    RecordType::TXT,
+];
 
 /// One question.
 #[derive(Debug)]
@@ -85,15 +111,21 @@ impl Question {
     /// What it asks for.
     pub(super) fn kind(&self) -> Kind {
         let wanted = self.query.query_type;
-        if wanted == RecordType::A {
-            Kind::Address(Family::V4)
-        } else if wanted == RecordType::AAAA {
-            Kind::Address(Family::V6)
-        } else if matches!(wanted, RecordType::HTTPS | RecordType::SVCB) {
-            Kind::Service
-        } else {
-            Kind::Other
+        if let Some(family) = Family::asked_by(wanted) {
+            return Kind::Address(family);
         }
+        if FORWARDED.contains(&wanted) {
+            return Kind::Record(wanted);
+        }
+        let others = [
+            (RecordType::HTTPS, Kind::Service),
+            (RecordType::SVCB, Kind::Service),
+            (RecordType::PTR, Kind::Pointer),
+            (RecordType::ANY, Kind::Any),
+            (RecordType::AXFR, Kind::Transfer),
+            (RecordType::IXFR, Kind::Transfer),
+        ];
+        others.into_iter().find(|(own, _)| *own == wanted).map_or(Kind::Other, |(_, kind)| kind)
     }
 
     /// The host it is about; `None` is a name that no host can have.
@@ -136,9 +168,9 @@ pub(super) fn encode(message: &Message) -> Vec<u8> {
     message.to_vec().unwrap_or_default()
 }
 
-/// `host` as the wire spells it.
-pub(super) fn wire_name(host: &HostName) -> Option<Name> {
-    let mut name = Name::from_ascii(host.as_str()).ok()?;
+/// A host's name, in whatever case, as the wire spells it.
+pub(super) fn wire_name(host: &str) -> Option<Name> {
+    let mut name = Name::from_ascii(host).ok()?;
     name.set_fqdn(true);
     Some(name)
 }

@@ -1,7 +1,7 @@
 //! Answers to the guest, written anew.
 //!
-//! The question as the guest spelled it, the CNAME chain, the addresses; nothing of an upstream's message
-//! goes on. Invariant: an answer fits what the guest can take, and says so where it had to be cut.
+//! The question as the guest spelled it, the CNAME chain, the records of the type asked for; nothing else of an
+//! upstream's message goes on. Invariant: an answer fits what the guest can take, and says so where it had to be cut.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -25,12 +25,12 @@ pub enum Transport {
 /// What there is to say.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Content {
-    /// Addresses, of the last name of the chain.
-    Addresses {
+    /// Records, of the last name of the chain.
+    Records {
         /// Targets of CNAMEs, from the name asked for onward.
         chain: Vec<Name>,
-        /// All of one family.
-        addresses: Vec<IpAddr>,
+        /// All of one type.
+        data: Vec<RData>,
         /// For how long.
         ttl: Duration,
     },
@@ -40,6 +40,8 @@ pub(super) enum Content {
     NxDomain,
     /// Nobody answered.
     ServerFailure,
+    /// Nobody is given that here.
+    Refused,
 }
 
 /// Least payload of DNS over UDP (RFC 1035 §4.2.1), also the least an EDNS offer counts for.
@@ -56,24 +58,25 @@ pub(super) fn write(
     limits: &Limits,
 ) -> Vec<u8> {
     let mut message = question.response(match content {
-        Content::Addresses { .. } | Content::NoData => ResponseCode::NoError,
+        Content::Records { .. } | Content::NoData => ResponseCode::NoError,
         Content::NxDomain => ResponseCode::NXDomain,
         Content::ServerFailure => ResponseCode::ServFail,
+        Content::Refused => ResponseCode::Refused,
     });
-    if let Content::Addresses { chain, addresses, ttl } = content {
+    if let Content::Records { chain, data, ttl } = content {
         let ttl = u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
         let mut owner = question.query.name.clone();
         for target in chain {
             let data = RData::CNAME(rdata::CNAME(target.clone()));
             message.add_answer(Record::from_rdata(std::mem::replace(&mut owner, target.clone()), ttl, data));
         }
-        message
-            .add_answers(addresses.iter().map(|addr| Record::from_rdata(owner.clone(), ttl, address(*addr))));
+        message.add_answers(data.iter().map(|data| Record::from_rdata(owner.clone(), ttl, data.clone())));
     }
     fit(message, room(question, transport, limits))
 }
 
-fn address(addr: IpAddr) -> RData {
+/// An A or AAAA record's data.
+pub(super) fn address(addr: IpAddr) -> RData {
     match addr {
         IpAddr::V4(addr) => RData::A(rdata::A(addr)),
         IpAddr::V6(addr) => RData::AAAA(rdata::AAAA(addr)),

@@ -1,8 +1,12 @@
 //! The DNS service against a scripted nameserver on loopback.
 
+mod asking;
+mod live;
 mod malformed;
+mod records;
 mod resolving;
 mod service;
+mod streams;
 mod upstream;
 
 use std::cell::RefCell;
@@ -33,7 +37,11 @@ enum Script {
     /// Datagrams sent one after the other, each made from the question.
     Raw(Vec<fn(Message) -> Message>),
     Silence,
+    /// Whatever there is to say to a question that came this way.
+    Custom(Custom),
 }
+
+type Custom = Rc<dyn Fn(&Message, Transport) -> Option<Message>>;
 
 type Log = Rc<RefCell<Vec<String>>>;
 
@@ -88,7 +96,8 @@ impl Nameserver {
 }
 
 fn note(log: &Log, way: &str, query: &Message) -> String {
-    let question = format!("{} {}", query.queries[0].name, query.queries[0].query_type);
+    let name = query.queries[0].name.to_string().to_ascii_lowercase();
+    let question = format!("{name} {}", query.queries[0].query_type);
     log.borrow_mut().push(format!("{way} {question}"));
     question
 }
@@ -98,6 +107,9 @@ fn play(script: &Script, query: &Message, transport: Transport) -> Vec<Vec<u8>> 
     reply.add_query(query.queries[0].clone());
     match (script, transport) {
         (Script::Silence, _) => return Vec::new(),
+        (Script::Custom(say), transport) => {
+            return say(query, transport).map(|reply| reply.to_vec().unwrap()).into_iter().collect();
+        }
         (Script::Raw(makers), _) => {
             return makers.iter().map(|make| make(reply.clone()).to_vec().unwrap()).collect();
         }
@@ -108,6 +120,14 @@ fn play(script: &Script, query: &Message, transport: Transport) -> Vec<Vec<u8>> 
         }
     }
     vec![reply.to_vec().unwrap()]
+}
+
+/// An answer to `query` with these records.
+fn reply_to(query: &Message, records: Vec<Record>) -> Message {
+    let mut reply = Message::response(query.metadata.id, OpCode::Query);
+    reply.add_query(query.queries[0].clone());
+    reply.add_answers(records);
+    reply
 }
 
 fn wire(name: &str) -> Name {
@@ -153,7 +173,7 @@ impl World {
         let heard = Rc::clone(&denials);
         let nowhere = PathBuf::from("/nonexistent");
         let mut setup = Setup {
-            nameservers: nameservers.iter().map(|server| server.addr).collect(),
+            nameservers: nameservers.iter().map(|server| server.addr.into()).collect(),
             resolv_conf: nowhere.clone(),
             hosts: nowhere,
             on_denial: Some(Rc::new(move |denial| heard.borrow_mut().push(denial.to_string()))),

@@ -4,9 +4,11 @@
 //! is never put on its upstream.
 
 use std::error::Error as _;
+use std::time::Duration;
 
 use ::h2::Reason;
 use http::StatusCode;
+use rustls::AlertDescription;
 
 use super::deny::Refusal;
 use super::watch::Progress;
@@ -77,6 +79,21 @@ pub(super) fn of_the_guest(progress: &Progress) -> Ending {
 /// The upstream's connection ended before it answered.
 pub(super) fn gone(host: &HostName) -> Refusal {
     Refusal::bad_gateway("connection_terminated", format!("{host} closed the connection before it answered"))
+}
+
+/// The upstream ended its TLS with an alert before it answered. What it wants of its client's certificate it may say only
+/// now (RFC 8446 §4.4.2.4).
+pub(super) fn alerted(host: &HostName, alert: AlertDescription) -> Refusal {
+    let asks = matches!(alert, AlertDescription::CertificateRequired);
+    let advice = if asks { "; give it a client certificate with [[upstream]] client_cert" } else { "" };
+    let text = format!("{host} ended TLS with the alert {alert:?}{advice}");
+    Refusal::bad_gateway("tls_alert_received", text)
+}
+
+/// The upstream did not begin to answer in time.
+pub(super) fn unanswered(host: &HostName, limit: Duration) -> Refusal {
+    let text = format!("{host} did not answer within {limit:?}");
+    Refusal::gateway_timeout("http_response_timeout", text)
 }
 
 /// Whether an h2 upstream said that it did nothing about the request.

@@ -15,6 +15,7 @@ use http::{Request, Response, StatusCode, request, response};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper::service::Service;
+use rustls::AlertDescription;
 
 use super::answer::Answer;
 use super::blame::{self, Abandoned, Ending, Sent};
@@ -83,8 +84,8 @@ pub(super) enum Way {
         peer: Option<VerifiedPeer>,
     },
     Refused(Refusal),
-    /// The upstream closed its connection at once.
-    Gone,
+    /// The upstream closed its connection at once, by this alert of TLS if by one.
+    Gone(Option<AlertDescription>),
 }
 
 impl Way {
@@ -95,7 +96,7 @@ impl Way {
         };
         match self {
             Self::Open { sender, peer } => Self::Open { sender, peer: peer.filter(is_it) },
-            Self::Refused(_) | Self::Gone => self,
+            Self::Refused(_) | Self::Gone(_) => self,
         }
     }
 }
@@ -142,7 +143,7 @@ impl Exchanges {
     pub(super) fn peer(&self) -> Option<&VerifiedPeer> {
         match &self.way {
             Way::Open { peer, .. } => peer.as_ref(),
-            Way::Refused(_) | Way::Gone => None,
+            Way::Refused(_) | Way::Gone(_) => None,
         }
     }
 
@@ -206,7 +207,7 @@ impl Exchanges {
             Way::Open { sender, peer } => (sender, peer.as_ref()),
             // Where nothing goes upstream, why is worth more than what is wrong with the request.
             Way::Refused(refusal) => return Err(refusal.clone().into()),
-            Way::Gone => return Err(Ending::Failed(self.gone())),
+            Way::Gone(_) => return Err(Ending::Failed(self.gone())),
         };
         gate::admit(&parts, &self.mirror.origin, &self.mirror.limits).map_err(Refusal::from)?;
         let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
@@ -217,12 +218,12 @@ impl Exchanges {
         let length = length(&parts, body);
         fields::write_request(&mut parts, &self.target, length)
             .map_err(|_| Refusal::bad_request("the request target cannot be passed on"))?;
-        let Put { carried, change } = self.put_secrets(&mut parts, body, peer, subject).await?;
+        let Put { carried, change, uses } = self.put_secrets(&mut parts, body, peer, subject).await?;
         if let Some(scrubber) = &scrubber {
             scrubber.request(&mut parts.headers);
         }
         if let Some(handshake) = &mut handshake {
-            handshake.ask(&mut parts.headers, scrubber.as_ref());
+            handshake.ask(&mut parts.headers, scrubber.as_ref(), uses);
             self.switch.ask();
         }
         Ok(Prepared { parts, sender, handshake, scrubber, carried, change, signed })
@@ -265,33 +266,59 @@ impl Exchanges {
         }
     }
 
-    /// Sends `request` and waits for the head of its answer, however long that takes.
+    /// Sends `request` and waits for the head of its answer, as long as the host's options say, or for ever.
     async fn send(
         &self,
         sender: &Sender,
         request: Request<RequestBody>,
         progress: &Progress,
     ) -> Result<Response<Incoming>, Ending> {
-        let sent = match sender {
-            Sender::H1(sender) => {
-                // A closed connection shows here; try_send below gives the request back.
-                let _ = poll_fn(|cx| sender.borrow_mut().poll_ready(cx)).await;
-                let sending = sender.borrow_mut().try_send_request(request);
-                sending.await
+        let sending = async {
+            match sender {
+                Sender::H1(sender) => {
+                    // A closed connection shows here; try_send below gives the request back.
+                    let _ = poll_fn(|cx| sender.borrow_mut().poll_ready(cx)).await;
+                    let sending = sender.borrow_mut().try_send_request(request);
+                    sending.await
+                }
+                Sender::H2(sender) => sender.clone().try_send_request(request).await,
             }
-            Sender::H2(sender) => sender.clone().try_send_request(request).await,
+        };
+        let sent = match self.mirror.response_timeout {
+            None => sending.await,
+            Some(limit) => tokio::select! {
+                sent = sending => sent,
+                () = progress.unanswered(limit) => {
+                    return Err(Ending::Failed(blame::unanswered(&self.mirror.origin.host, limit)));
+                }
+            },
         };
         sent.map_err(|mut failed| {
             let sent = if failed.take_message().is_some() { Sent::No } else { Sent::Perhaps };
             if sent == Sent::No && self.proven.get() {
                 return Ending::unprocessed();
             }
-            blame::ending(&failed.into_error(), &self.mirror.origin.host, progress)
+            match (blame::ending(&failed.into_error(), &self.mirror.origin.host, progress), self.alert()) {
+                (Ending::Failed(_), Some(alert)) => {
+                    Ending::Failed(blame::alerted(&self.mirror.origin.host, alert))
+                }
+                (ending, _) => ending,
+            }
         })
     }
 
     fn gone(&self) -> Refusal {
-        blame::gone(&self.mirror.origin.host)
+        let host = &self.mirror.origin.host;
+        self.alert().map_or_else(|| blame::gone(host), |alert| blame::alerted(host, alert))
+    }
+
+    /// The alert by which the upstream ended its TLS, if it did.
+    fn alert(&self) -> Option<AlertDescription> {
+        match &self.way {
+            Way::Open { peer, .. } => peer.as_ref().and_then(VerifiedPeer::alert),
+            Way::Gone(alert) => *alert,
+            Way::Refused(_) => None,
+        }
     }
 
     /// Agrees to an upgrade that was asked for and is rightly answered; the connection does the rest.
@@ -313,7 +340,7 @@ impl Exchanges {
             parts.extensions.clear();
         }
         handshake.confirm(&mut parts.headers);
-        self.switch.agree(scrubber.map(|_| handshake.into_subject()));
+        self.switch.agree(scrubber.map(|_| handshake.into_asked()));
         Ok(Response::from_parts(parts, GuestBody::empty()))
     }
 

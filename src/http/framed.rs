@@ -17,9 +17,9 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::exchange::Exchanges;
-use super::upgrade::Upgraded;
-use super::{Event, Hold, Refusal, ServeError, Subject};
-use crate::secret::{Injector, Moment};
+use super::upgrade::{Asked, Upgraded};
+use super::{Event, Hold, Refusal, ServeError, content};
+use crate::secret::{InjectError, Injector, Moment};
 use crate::websocket::{Change, CloseCode, FrameError, Output, Reframer, Speaker, close_frame};
 
 /// Why a WebSocket ended otherwise than by its ends.
@@ -33,16 +33,19 @@ pub(super) enum Fault {
     Ours(#[source] FrameError),
     #[error("an injection could not be recorded")]
     Unrecorded,
+    #[error("the guest's text: {0}")]
+    Refused(#[source] InjectError),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl Fault {
     fn of(error: FrameError, speaker: Speaker) -> Self {
-        match speaker {
-            _ if !error.is_senders() => Self::Ours(error),
-            Speaker::Client => Self::Guest(error),
-            Speaker::Server => Self::Upstream(error),
+        match (error, speaker) {
+            (FrameError::Secret(error), _) => Self::Refused(error),
+            (error, _) if !error.is_senders() => Self::Ours(error),
+            (error, Speaker::Client) => Self::Guest(error),
+            (error, Speaker::Server) => Self::Upstream(error),
         }
     }
 
@@ -52,7 +55,18 @@ impl Fault {
             Self::Guest(_) => Some((CloseCode::ProtocolError, CloseCode::GoingAway)),
             Self::Upstream(_) => Some((CloseCode::BadGateway, CloseCode::ProtocolError)),
             Self::Ours(_) | Self::Unrecorded => Some((CloseCode::InternalError, CloseCode::InternalError)),
+            Self::Refused(_) => Some((CloseCode::PolicyViolation, CloseCode::GoingAway)),
             Self::Io(_) => None,
+        }
+    }
+
+    /// What the guest is told besides.
+    fn reason(&self) -> String {
+        match self {
+            Self::Refused(error) => error.to_string(),
+            Self::Guest(_) | Self::Upstream(_) | Self::Ours(_) | Self::Unrecorded | Self::Io(_) => {
+                String::new()
+            }
         }
     }
 }
@@ -61,12 +75,12 @@ impl Fault {
 pub(super) struct Socket {
     exchanges: Rc<Exchanges>,
     /// The request it came from.
-    subject: Subject,
+    asked: Asked,
 }
 
 impl Socket {
-    pub(super) fn new(exchanges: Rc<Exchanges>, subject: Subject) -> Self {
-        Self { exchanges, subject }
+    pub(super) fn new(exchanges: Rc<Exchanges>, asked: Asked) -> Self {
+        Self { exchanges, asked }
     }
 
     /// What is done, by the secrets of now, to what `speaker` says.
@@ -74,7 +88,8 @@ impl Socket {
         let mirror = &self.exchanges.mirror;
         match speaker {
             Speaker::Client => {
-                let injector = self.exchanges.peer().map(|peer| mirror.secrets.injector(peer));
+                let injector = |peer| mirror.secrets.injector(peer).after(self.asked.uses.clone());
+                let injector = self.exchanges.peer().map(injector);
                 injector.as_ref().and_then(Injector::websocket).map_or(Change::Nothing, Change::Inject)
             }
             Speaker::Server => {
@@ -93,7 +108,7 @@ impl Socket {
         let hold = Hold::default();
         if (mirror.can_record)() {
             for secret in injected {
-                let (subject, place) = (self.subject.clone(), "websocket".to_owned());
+                let (subject, place) = (self.asked.subject.clone(), "websocket".to_owned());
                 (mirror.events)(Event::Injected { subject, secret, place, hold: hold.clone() });
             }
             if hold.released().await {
@@ -102,8 +117,12 @@ impl Socket {
         }
         let text = "the audit trail cannot be written, so no secret is sent";
         let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error", text);
-        (mirror.events)(Event::Denied { subject: self.subject.clone(), refusal });
+        self.deny(refusal);
         Err(Fault::Unrecorded)
+    }
+
+    fn deny(&self, refusal: Refusal) {
+        (self.exchanges.mirror.events)(Event::Denied { subject: self.asked.subject.clone(), refusal });
     }
 }
 
@@ -124,8 +143,12 @@ where
     let mut out = Direction::new(Speaker::Client, guest, upstream_writes, &socket);
     let mut back = Direction::new(Speaker::Server, upstream, guest_writes, &socket);
     let Err(fault) = tokio::try_join!(out.pump(), back.pump()) else { return Ok(()) };
+    if let Fault::Refused(error) = &fault {
+        socket.deny(content::refusal(error));
+    }
     if let Some((to_guest, to_upstream)) = fault.codes() {
-        let told = async { tokio::join!(back.close(to_guest), out.close(to_upstream)) };
+        let reason = fault.reason();
+        let told = async { tokio::join!(back.close(to_guest, &reason), out.close(to_upstream, "")) };
         // Who does not listen is not told.
         let _ = timeout(socket.exchanges.mirror.limits.websocket_close, told).await;
     }
@@ -187,10 +210,10 @@ where
     }
 
     /// Ends it with the reason, where that can still be said.
-    async fn close(&mut self, code: CloseCode) -> io::Result<()> {
+    async fn close(&mut self, code: CloseCode, reason: &str) -> io::Result<()> {
         self.unsent.send().await?;
         if self.unsent.may_close
-            && let Ok(frame) = close_frame(self.speaker, code)
+            && let Ok(frame) = close_frame(self.speaker, code, reason)
         {
             self.unsent.octets = Zeroizing::new(frame);
             self.unsent.send().await?;

@@ -212,7 +212,7 @@ where
         let upstream = Upgraded { stream: upstream.io.into_inner().into_inner(), read: upstream.read_buf };
         match exchanges.switch.take_framed() {
             None => relay(guest, upstream, &self.limits).await.map_err(ServeError::Relay),
-            Some(subject) => framed::relay(guest, upstream, Socket::new(exchanges, subject)).await,
+            Some(asked) => framed::relay(guest, upstream, Socket::new(exchanges, asked)).await,
         }
     }
 }

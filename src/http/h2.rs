@@ -110,7 +110,7 @@ where
         Ok((sender, conn)) => (Way::Open { sender: Sender::H2(sender), peer }, Side::Running(Box::new(conn))),
         Err(error) => {
             tracing::debug!(%error, "the upstream's connection ended at once");
-            (Way::Gone, Side::Ended)
+            (Way::Gone(peer.and_then(|peer| peer.alert())), Side::Ended)
         }
     }
 }

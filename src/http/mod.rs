@@ -34,6 +34,7 @@ use std::any::Any;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -54,6 +55,8 @@ pub struct Mirror {
     pub secrets: Arc<Secrets>,
     /// The sandbox's bounds.
     pub limits: Arc<Limits>,
+    /// How long an answer's head is waited for once its request was sent; without it, for ever.
+    pub response_timeout: Option<Duration>,
     /// Told what happens; called within a poll, so it must not block.
     pub events: Rc<dyn Fn(Event)>,
     /// Whether an injection could be recorded now; where not, nothing is injected.

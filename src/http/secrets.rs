@@ -14,7 +14,7 @@ use super::recorder::Recorder;
 use super::request::Change;
 use super::{Mirror, Subject};
 use crate::name::{Origin, Scheme};
-use crate::secret::{Carried, Misplaced, Reaction};
+use crate::secret::{Carried, Misplaced, Reaction, Uses};
 use crate::tls::VerifiedPeer;
 
 /// What a request carries.
@@ -23,6 +23,8 @@ pub(super) struct Put {
     pub(super) carried: Carried,
     /// What its body goes through.
     pub(super) change: Option<Change>,
+    /// How often each secret was put into it.
+    pub(super) uses: Uses,
 }
 
 impl Exchanges {
@@ -52,7 +54,7 @@ impl Exchanges {
             return Err(Recorder::unrecorded().into());
         }
         let change = content.map(|content| Change::new(content, recorder, limits));
-        Ok(Put { carried, change })
+        Ok(Put { carried, change, uses: injector.uses() })
     }
 }
 

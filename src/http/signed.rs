@@ -7,6 +7,7 @@ use http::header::HOST;
 use http::request;
 
 use super::blame::{self, Ending};
+use super::content;
 use super::deny::Refusal;
 use super::recorder::Recorder;
 use super::request::RequestBody;
@@ -63,5 +64,8 @@ impl Signed {
 }
 
 fn refusal(error: &SignError) -> Refusal {
-    Refusal::denied(error.to_string())
+    match error {
+        SignError::Claim { .. } => Refusal::denied(error.to_string()),
+        SignError::Part(error) => content::refusal(error),
+    }
 }

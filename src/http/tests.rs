@@ -89,6 +89,7 @@ impl Case {
             limits: Arc::default(),
             can_record: Rc::new(|| true),
             judge: Rc::new(|_, _| Ok(crate::http::Leave::default())),
+            response_timeout: None,
             events: Rc::new(move |event| {
                 if let Event::Injected { hold, .. } = &event {
                     recording(hold);

@@ -24,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use super::Subject;
 use super::gate::lists;
 use crate::limits::Limits;
-use crate::secret::Scrubber;
+use crate::secret::{Scrubber, Uses};
 
 /// What RFC 6455 §1.3 has a server add to the key.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -35,8 +35,16 @@ const KEY_LENGTH: usize = 16;
 #[derive(Debug)]
 pub(super) struct Handshake {
     accept: String,
-    subject: Subject,
+    asked: Asked,
     extensions: Extensions,
+}
+
+/// The request that a WebSocket comes from.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) subject: Subject,
+    /// How often each secret was put into it; the messages count on.
+    pub(super) uses: Uses,
 }
 
 /// What the guest offered beyond the base protocol.
@@ -60,13 +68,15 @@ impl Handshake {
         let is_key = STANDARD.decode(key).is_ok_and(|key| key.len() == KEY_LENGTH);
         (is_asked && is_key).then(|| Self {
             accept: accept(key),
-            subject: subject.clone(),
+            asked: Asked { subject: subject.clone(), uses: Uses::default() },
             extensions: Extensions::NotOffered,
         })
     }
 
-    /// Writes the handshake into a request; where answers are scrubbed, without extensions that would hide them.
-    pub(super) fn ask(&mut self, fields: &mut HeaderMap, scrubber: Option<&Scrubber>) {
+    /// Writes the handshake into a request with these secrets; where answers are scrubbed, without extensions that
+    /// would hide them.
+    pub(super) fn ask(&mut self, fields: &mut HeaderMap, scrubber: Option<&Scrubber>, uses: Uses) {
+        self.asked.uses = uses;
         if scrubber.is_some() {
             fields.remove(SEC_WEBSOCKET_EXTENSIONS);
         }
@@ -90,8 +100,8 @@ impl Handshake {
     }
 
     /// What was asked.
-    pub(super) fn into_subject(self) -> Subject {
-        self.subject
+    pub(super) fn into_asked(self) -> Asked {
+        self.asked
     }
 
     /// Writes what both the request and the 101 say.
@@ -117,7 +127,7 @@ fn accept(key: &str) -> String {
 pub(super) struct Switch {
     stage: Cell<Stage>,
     seen: Cell<bool>,
-    framed: Cell<Option<Subject>>,
+    framed: Cell<Option<Asked>>,
 }
 
 /// How far an upgrade is.
@@ -158,12 +168,12 @@ impl Switch {
     }
 
     /// From here on it is a WebSocket, whose frames are looked into if `framed` says for what they were asked.
-    pub(super) fn agree(&self, framed: Option<Subject>) {
+    pub(super) fn agree(&self, framed: Option<Asked>) {
         self.framed.set(framed);
         self.stage.set(Stage::Agreed);
     }
 
-    pub(super) fn take_framed(&self) -> Option<Subject> {
+    pub(super) fn take_framed(&self) -> Option<Asked> {
         self.framed.take()
     }
 }

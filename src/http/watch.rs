@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::Leave;
 use super::deny::Refusal;
@@ -36,6 +36,8 @@ enum Leg {
 pub(super) struct Progress {
     moved: Cell<u64>,
     request: Cell<Leg>,
+    /// When all of the request was handed on.
+    sent: Cell<Option<Instant>>,
     response: Cell<Leg>,
     /// The guest's body broke off or was ended: the upstream is not to blame.
     broken: Cell<bool>,
@@ -65,6 +67,7 @@ impl Progress {
 
     pub(super) fn end_request(&self) {
         self.request.set(Leg::Over);
+        self.sent.set(self.sent.get().or_else(|| Some(Instant::now())));
         wake(&self.reading);
         self.give_leave_back();
     }
@@ -82,6 +85,20 @@ impl Progress {
     fn give_leave_back(&self) {
         if !self.is_sending() && self.response.get() == Leg::Over {
             drop(self.take_leave());
+        }
+    }
+
+    /// Resolves when no answer has begun so long after the request was sent. Whoever gets one drops this.
+    pub(super) async fn unanswered(&self, limit: Duration) {
+        let begun = Instant::now();
+        let mut end = begun + limit;
+        loop {
+            sleep_until(end).await;
+            let now = Instant::now();
+            end = if self.is_sending() { now } else { self.sent.get().unwrap_or(begun).max(begun) } + limit;
+            if end <= now {
+                return;
+            }
         }
     }
 

@@ -127,6 +127,13 @@ impl Bound for Duration {
     }
 }
 
+/// Reads a time that is no bound of a sandbox but is written like one; it is never none.
+pub(crate) fn time(key: &'static str, amount: &Amount) -> Result<Duration, LimitError> {
+    let value = Duration::read(amount)?;
+    within(key, value, ..)?;
+    Ok(value)
+}
+
 fn octets(amount: &Amount) -> Result<u64, LimitError> {
     let text = match amount {
         Amount::Number(number) => return Ok(*number),

@@ -80,7 +80,10 @@ impl Policy {
     fn mapped_datagram(&self, name: &HostName, service: Service) -> Result<Judged, Denial> {
         let rule = self.opened(name, service)?;
         let to = service.port().and_then(|port| self.connect_to(name, port));
-        let Some(to) = to else { return Err(Denial::sent_nowhere(name, service)) };
+        let Some(to) = to else {
+            let there = self.is_resolved_there(name);
+            return Err(if there { Denial::resolved_there } else { Denial::sent_nowhere }(name, service));
+        };
         let addr = self.addressed(name, service, to.ip())?;
         Ok(Judged { addr, host: Some(name.clone()), rule: Arc::clone(rule) })
     }

@@ -32,8 +32,10 @@ pub enum RuleError {
     /// `localhost`, which a guest's resolver keeps to itself.
     #[error("localhost is the sandbox itself; this machine's loopback is {HOST_ALIAS}:PORT")]
     Localhost,
-    /// Port 53.
-    #[error("port 53 is answered by the sandbox's own DNS; set [net] nameservers to choose who is asked")]
+    /// Port 53 or 853.
+    #[error(
+        "ports 53 and 853 are answered by the sandbox's own DNS; set [net] nameservers to choose who is asked"
+    )]
     Dns,
     /// Another word than a protocol behind a slash.
     #[error("has a '/' that is followed by no protocol; write HOST, HOST:PORT, HOST:PORT/udp or HOST/icmp")]

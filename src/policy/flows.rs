@@ -53,14 +53,16 @@ impl Policy {
         }
     }
 
-    /// A name with an address of the sandbox's own: an operator's `--connect-to` says where it is, else its
-    /// rule came later than its address, and only a name that the flow carries can be resolved.
+    /// A name with an address of the sandbox's own: an operator's `--connect-to` says where it is, or a proxy finds it,
+    /// else its rule came later than its address, and only a name that the flow carries can be resolved.
     fn mapped_at_syn(&self, name: &HostName, port: u16) -> AtSyn {
         let name = match self.at_host(name, port) {
             Verdict::Allow(name) => name,
             Verdict::Deny(denial) => return AtSyn::Refuse(denial),
         };
-        let Some(to) = self.connect_to(name.host(), port) else { return AtSyn::Sniff };
+        let Some(to) = self.connect_to(name.host(), port) else {
+            return if self.is_resolved_there(name.host()) { AtSyn::DialByName(name) } else { AtSyn::Sniff };
+        };
         match self.at_addr(&name, to.ip()) {
             Verdict::Allow(permit) => {
                 AtSyn::DialFirst { permits: vec![permit], opened: Opened::Names(vec![name]) }
@@ -145,15 +147,13 @@ impl Policy {
     }
 
     /// Judges what an allowed name is relayed as, where nobody will read it: a rule about requests does not allow that.
-    pub fn at_unread(&self, name: &NamePermit, addr: IpAddr) -> Verdict<()> {
+    pub fn at_unread(&self, name: &NamePermit, addr: Option<IpAddr>) -> Verdict<()> {
         let service = Service::Tcp(name.port());
         let host = name.host();
-        let place = if host.is_host_alias() {
-            Place::Loopback
-        } else if self.connect_to(host, name.port()).is_some() {
-            Place::Unknown
-        } else {
-            Place::Address(addr)
+        let place = match addr {
+            _ if host.is_host_alias() => Place::Loopback,
+            Some(addr) if self.connect_to(host, name.port()).is_none() => Place::Address(addr),
+            Some(_) | None => Place::Unknown,
         };
         let asked =
             Asked { service: Some(service), called: Called::Name(host), place, carried: Carried::Opaque };

@@ -24,8 +24,10 @@ impl Live {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts another in its place.
-    pub fn replace(&self, policy: Policy) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    /// Puts another in its place, but for how upstreams are reached: that holds for the life of a sandbox.
+    pub fn replace(&self, mut policy: Policy) {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        policy.upstreams = Arc::clone(current.upstreams());
+        *current = Arc::new(policy);
     }
 }

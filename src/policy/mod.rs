@@ -18,6 +18,7 @@ mod live;
 mod path;
 mod permit;
 mod ports;
+mod proxied;
 mod requests;
 mod rule;
 mod service;
@@ -35,6 +36,7 @@ pub use live::Live;
 pub use path::Path;
 pub use permit::{DatagramPermit, Dial, Dialled, Dialling, EchoPermit, Permit, UdpPermit};
 pub use ports::{Ports, Services};
+pub use proxied::Leave;
 pub use requests::Requests;
 pub use rule::{Action, Builder as RuleBuilder, Direction, Rule};
 pub use service::{Protocol, Reserved, Service};
@@ -53,6 +55,7 @@ use rule::{Asked, Called, Carried, Place};
 use table::Table;
 
 use crate::name::{HostName, HostPattern, Origin};
+use crate::upstream::Upstreams;
 
 /// Where the host alias is dialled, in this order.
 const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
@@ -65,6 +68,7 @@ pub struct Policy {
     rules: Table,
     connect_to: HashMap<HostName, Vec<ConnectTo>>,
     passthrough: Vec<HostPattern>,
+    upstreams: Arc<Upstreams>,
 }
 
 /// Gathers the rules of a [`Policy`].
@@ -267,7 +271,7 @@ impl Policy {
             carried: Carried::Unknown,
         };
         match self.judge(asked) {
-            Ok(_) if self.connect_to.contains_key(host) => AtQuestion::Map,
+            Ok(_) if self.connect_to.contains_key(host) || self.is_resolved_there(host) => AtQuestion::Map,
             Ok(_) => AtQuestion::Forward,
             Err(Blocked::By(rule)) => AtQuestion::Forbid(Denial::by_rule(host.as_str(), rule)),
             Err(Blocked::Unmentioned(_) | Blocked::Special(..)) => {

@@ -102,6 +102,11 @@ impl Dialled {
     pub fn permit(&self) -> &Permit {
         &self.permit
     }
+
+    /// The socket, and what allowed it.
+    pub(crate) fn into_parts(self) -> (TcpStream, Permit) {
+        (self.stream, self.permit)
+    }
 }
 
 /// A dial under way; it lives on the sandbox's own thread.

@@ -51,7 +51,7 @@ fn denial<T: std::fmt::Debug>(verdict: Verdict<T>) -> Denial {
 fn refused(at_syn: AtSyn) -> Denial {
     match at_syn {
         AtSyn::Refuse(denial) => denial,
-        AtSyn::Sniff | AtSyn::DialFirst { .. } => panic!("not refused: {at_syn:?}"),
+        AtSyn::Sniff | AtSyn::DialFirst { .. } | AtSyn::DialByName(_) => panic!("not refused: {at_syn:?}"),
     }
 }
 
@@ -61,7 +61,9 @@ fn dialled(at_syn: AtSyn) -> (Vec<SocketAddr>, Vec<String>) {
             permits.iter().map(Permit::addr).collect(),
             names.iter().map(|name| format!("{} by {}", name.host(), name.rule())).collect(),
         ),
-        AtSyn::Sniff | AtSyn::DialFirst { .. } | AtSyn::Refuse(_) => panic!("not dialled: {at_syn:?}"),
+        AtSyn::Sniff | AtSyn::DialFirst { .. } | AtSyn::DialByName(_) | AtSyn::Refuse(_) => {
+            panic!("not dialled: {at_syn:?}")
+        }
     }
 }
 

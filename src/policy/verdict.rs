@@ -82,6 +82,8 @@ pub enum AtSyn {
         /// What opened it.
         opened: Opened,
     },
+    /// The same by the name alone: a proxy finds its addresses.
+    DialByName(NamePermit),
     /// Answer with RST.
     Refuse(Denial),
 }
@@ -112,7 +114,7 @@ pub enum AtQuestion {
     Gateway,
     /// The guest's own loopback: it is `localhost`.
     Loopback,
-    /// An address of the sandbox's mapped range: allowed, but reached by `--connect-to`.
+    /// An address of the sandbox's mapped range: allowed, but reached by `--connect-to`, or by a proxy that resolves.
     Map,
     /// What the host's resolvers know.
     Forward,
@@ -156,6 +158,8 @@ pub enum Reason {
     Reserved(Reserved),
     /// The name is reached by `--connect-to`, which says nothing of this port or protocol.
     NotSentAnywhere,
+    /// The name is for a proxy to resolve, which takes no such protocol.
+    ResolvedThere,
     /// The name resolves to no ordinary address.
     SpecialUse {
         /// The address judged.
@@ -201,6 +205,7 @@ impl fmt::Display for Reason {
             Self::NotSentAnywhere => {
                 f.write_str("the name is dialled at an address of its own for other ports only")
             }
+            Self::ResolvedThere => f.write_str("the name is resolved by a proxy, which takes TCP alone"),
             Self::SpecialUse { addr, special } => write!(f, "the name resolves to {addr}, {special}"),
             Self::NotWhereSent { to } => write!(f, "the name is to be dialled at {to}"),
             Self::Unbound => f.write_str("no allowed name was resolved to this address"),

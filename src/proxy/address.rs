@@ -15,6 +15,7 @@ use crate::dns::Meaning;
 use crate::name::HostName;
 use crate::net;
 use crate::policy::{Denial, Permit, Verdict};
+use crate::upstream::Stream;
 
 /// Leave to relay a flow by its address.
 pub(super) struct ByAddress {
@@ -62,7 +63,7 @@ pub(super) async fn relay(
         }
     };
     let addr = dialled.permit().addr();
-    let mut upstream = dialled.stream;
+    let mut upstream = Stream::from(dialled.stream);
     upstream.write_all(&bytes).await.ok()?;
     if let Err(error) = splice(stream, &mut upstream, context.limits.bytes_per_turn).await {
         tracing::debug!(flow = flow.id, %error, "relay ended");

@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -38,23 +39,34 @@ pub(super) async fn dial_any(
     permits: Vec<Permit>,
     limit: Duration,
 ) -> io::Result<Dialled> {
-    timeout(limit, race(dial, permits)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    let attempts = permits.into_iter().map(|permit| dial.dial(permit));
+    let race = race(attempts, io::ErrorKind::AddrNotAvailable.into(), |_| true);
+    timeout(limit, race).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-async fn race(dial: &Rc<dyn Dial>, permits: Vec<Permit>) -> io::Result<Dialled> {
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    let mut attempts: Vec<Dialling<'_>> = Vec::new();
-    let mut permits = permits.into_iter();
+/// One way to connect, under way.
+pub(super) type Attempt<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + 'a>>;
+
+/// The first of `attempts` to succeed. After a failure that `goes_on` the next one is begun at once; the last failure
+/// is told, or `nothing` where there was no attempt.
+pub(super) async fn race<'a, T, E>(
+    mut attempts: impl ExactSizeIterator<Item = Attempt<'a, T, E>>,
+    nothing: E,
+    goes_on: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let mut last = nothing;
+    let mut running: Vec<Attempt<'_, T, E>> = Vec::new();
     loop {
-        match permits.next() {
-            Some(permit) => attempts.push(dial.dial(permit)),
-            None if attempts.is_empty() => return Err(last),
+        match attempts.next() {
+            Some(attempt) => running.push(attempt),
+            None if running.is_empty() => return Err(last),
             None => {}
         }
-        let more = permits.len() > 0;
+        let more = attempts.len() > 0;
         tokio::select! {
-            ended = first(&mut attempts), if !attempts.is_empty() => match ended {
-                Ok(dialled) => return Ok(dialled),
+            ended = first(&mut running), if !running.is_empty() => match ended {
+                Ok(connected) => return Ok(connected),
+                Err(error) if !goes_on(&error) => return Err(error),
                 Err(error) => last = error,
             },
             () = sleep(ATTEMPT_DELAY), if more => {}
@@ -66,15 +78,15 @@ async fn race(dial: &Rc<dyn Dial>, permits: Vec<Permit>) -> io::Result<Dialled> 
 ///
 /// All of them are polled by the task that waits: an attempt is no more than a socket, and no task is spawned
 /// and no waker made for a connection that needs only one.
-async fn first(attempts: &mut Vec<Dialling<'_>>) -> io::Result<Dialled> {
+async fn first<T, E>(running: &mut Vec<Attempt<'_, T, E>>) -> Result<T, E> {
     poll_fn(|cx| {
         let ended =
-            attempts.iter_mut().enumerate().find_map(|(at, attempt)| match attempt.as_mut().poll(cx) {
+            running.iter_mut().enumerate().find_map(|(at, attempt)| match attempt.as_mut().poll(cx) {
                 Poll::Ready(result) => Some((at, result)),
                 Poll::Pending => None,
             });
         let Some((at, result)) = ended else { return Poll::Pending };
-        drop(attempts.swap_remove(at));
+        drop(running.swap_remove(at));
         Poll::Ready(result)
     })
     .await

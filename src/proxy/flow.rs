@@ -10,20 +10,19 @@ use std::sync::Arc;
 use ::http::StatusCode;
 use tokio::time::Instant;
 
-use super::dial::dial_any;
 use super::ground::Ground;
+use super::opaque::Goal;
 use super::standing::Stand;
-use super::{Context, address, opaque, plain, tls};
+use super::way::{DialError, Way};
+use super::{Context, address, dns, opaque, plain, tls};
 use crate::audit::{Event, FlowKind, clip};
 use crate::dns::{Meaning, ResolveFailure};
-use crate::http::{self, Leave, Mirror, Refusal, Subject};
+use crate::http::{self, Mirror, Refusal, Subject};
 use crate::name::{HOST_ALIAS, HostName, Origin};
 use crate::net::{self, Incoming};
-use crate::policy::{AtSyn, Denial, Dialled, NamePermit};
+use crate::policy::{AtSyn, Denial, Leave, NamePermit, Permit};
 use crate::sniff::{self, Protocol, Rewind};
-
-/// Port of DNS, answered here whatever address it was sent to.
-const DNS: u16 = 53;
+use crate::upstream::Connection;
 
 /// What is known of a flow, and where its story is told.
 pub(super) struct Flow {
@@ -69,11 +68,8 @@ impl Flow {
 
     /// Judges the SYN and serves what it opens; `None` where nothing was served.
     async fn judge(&self, incoming: Incoming) -> Option<Served> {
-        if self.destination.port() == DNS {
-            if let Err(error) = self.context.resolver.serve(incoming.accept()).await {
-                tracing::debug!(flow = self.id, %error, "DNS over TCP ended");
-            }
-            return Some(Served { kind: FlowKind::Dns, host: None, upstream: None, rule: None });
+        if let Some(carrier) = dns::Carrier::of(self.destination.port()) {
+            return dns::serve(self, incoming, carrier).await;
         }
         let at_syn = {
             let names = self.context.resolver.names().borrow();
@@ -81,7 +77,10 @@ impl Flow {
         };
         match at_syn {
             AtSyn::Sniff => self.sniff(incoming).await,
-            AtSyn::DialFirst { permits, opened } => opaque::serve(self, incoming, permits, opened).await,
+            AtSyn::DialFirst { permits, opened } => {
+                opaque::serve(self, incoming, Goal::Addresses(permits, opened)).await
+            }
+            AtSyn::DialByName(name) => opaque::serve(self, incoming, Goal::Name(name)).await,
             AtSyn::Refuse(denial) => {
                 self.deny(&denial);
                 incoming.refuse();
@@ -117,23 +116,33 @@ impl Flow {
         }
     }
 
-    /// Resolves an allowed name and connects to the first of its judged addresses that answers.
-    pub(super) async fn dial(&self, permit: &NamePermit) -> Result<Dialled, Refusal> {
+    /// Connects to the first of an allowed name's judged addresses that answers, or through the proxy that leads there.
+    pub(super) async fn dial(&self, permit: &NamePermit) -> Result<Connection, Refusal> {
         let context = &self.context;
-        let permits = context.resolver.resolve(permit).await.map_err(|failure| {
+        let way = Way::to(context, permit.host(), permit.port());
+        let dialling = async {
+            if way.resolves_there() {
+                return Ok(way.tunnel(context, vec![Leave::Name(permit.clone())]).await);
+            }
+            Ok::<_, Refusal>(way.dial(context, self.resolve(permit).await?).await)
+        };
+        let connected = tokio::select! {
+            connected = dialling => connected?,
+            () = self.lost() => Err(DialError::Direct(io::ErrorKind::ConnectionAborted.into())),
+        };
+        connected.map_err(|error| {
+            tracing::info!(flow = self.id, host = %permit.host(), %error, "dial failed");
+            error.refusal(permit.host(), permit.port())
+        })
+    }
+
+    async fn resolve(&self, permit: &NamePermit) -> Result<Vec<Permit>, Refusal> {
+        self.context.resolver.resolve(permit).await.map_err(|failure| {
             if let ResolveFailure::Denied(denial) = &failure {
                 self.deny(denial);
                 return Refusal::new(StatusCode::FORBIDDEN, failure.proxy_status(), failure.to_string());
             }
             Refusal::bad_gateway(failure.proxy_status(), failure.to_string())
-        })?;
-        let dialled = tokio::select! {
-            dialled = dial_any(&context.dial, permits, context.limits.dial) => dialled,
-            () = self.lost() => Err(io::ErrorKind::ConnectionAborted.into()),
-        };
-        dialled.map_err(|error| {
-            tracing::info!(flow = self.id, host = %permit.host(), %error, "dial failed");
-            undialled(permit, &error)
         })
     }
 
@@ -165,15 +174,15 @@ impl Flow {
 
     /// The context of an HTTP connection on this flow, which leads to `origin` at `addr` or was refused for it.
     pub(super) fn mirror(&self, origin: Origin, addr: Option<SocketAddr>, verdict: Told) -> Mirror {
-        let (policy, judged) = (Arc::clone(&self.context.policy), origin.clone());
+        let (policies, judged) = (Arc::clone(&self.context.policy), origin.clone());
         let (audit, recording) = (Rc::clone(&self.context.audit), Rc::clone(&self.context.audit));
         let (flow, told) = (self.id, origin.to_string());
-        let context = Rc::clone(&self.context);
+        let (context, policy) = (Rc::clone(&self.context), self.context.policy.current());
         let under_way = self.stand.requests();
         Mirror {
-            origin,
             secrets: Arc::clone(&self.context.secrets),
             limits: Arc::clone(&self.context.limits),
+            response_timeout: policy.options_of(&origin.host).and_then(|own| own.response_timeout),
             events: Rc::new(move |event| {
                 if let http::Event::Denied { refusal, .. } = &event
                     && refusal.ends_the_sandbox()
@@ -190,13 +199,14 @@ impl Flow {
             can_record: Rc::new(move || recording.can_record()),
             judge: Rc::new(move |method, target| {
                 let addr = addr.map(|addr| addr.ip());
-                policy
+                policies
                     .current()
                     .at_request(&judged, addr, (method.as_str(), target))
                     .into_result()
-                    .map(|_| Leave::keeping(under_way(method, target)))
+                    .map(|_| http::Leave::keeping(under_way(method, target)))
                     .map_err(|denial| Refusal::denied(denial.to_string()))
             }),
+            origin,
         }
     }
 
@@ -229,18 +239,6 @@ impl Flow {
             rule: served.rule,
             millis,
         });
-    }
-}
-
-/// What a guest is told of an upstream that could not be reached.
-fn undialled(permit: &NamePermit, error: &io::Error) -> Refusal {
-    let target = format!("{}:{}", permit.host(), permit.port());
-    if error.kind() == io::ErrorKind::TimedOut {
-        Refusal::gateway_timeout("connection_timeout", format!("{target} did not answer the dial in time"))
-    } else if error.kind() == io::ErrorKind::ConnectionRefused {
-        Refusal::bad_gateway("connection_refused", format!("{target} refused the connection"))
-    } else {
-        Refusal::bad_gateway("destination_ip_unroutable", format!("{target} cannot be reached: {error}"))
     }
 }
 

@@ -99,10 +99,7 @@ fn spliced(policy: &Policy, (host, port): (&HostName, u16), addr: Option<SocketA
     if !policy.is_passed_through(host) {
         return Err(otherwise(format!("{host}:{port}"), "[tls] passthrough"));
     }
-    match addr {
-        Some(addr) => policy.at_unread(&permit, addr.ip()).into_result(),
-        None => Ok(()),
-    }
+    policy.at_unread(&permit, addr.map(|addr| addr.ip())).into_result()
 }
 
 /// One name that allows it is enough; where none does, the first denial is told.
@@ -114,9 +111,9 @@ fn named(
 ) -> Result<(), Denial> {
     let mut denied = None;
     for name in names {
-        let judged = at_place(policy, (name.host(), name.port()), addr).and_then(|name| match (addr, read) {
-            (Some(addr), Reading::Never) => policy.at_unread(&name, addr.ip()).into_result(),
-            (Some(_) | None, Reading::Perhaps) | (None, Reading::Never) => Ok(()),
+        let judged = at_place(policy, (name.host(), name.port()), addr).and_then(|name| match read {
+            Reading::Never => policy.at_unread(&name, addr.map(|addr| addr.ip())).into_result(),
+            Reading::Perhaps => Ok(()),
         });
         match judged {
             Ok(()) => return Ok(()),

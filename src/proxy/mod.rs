@@ -20,6 +20,7 @@ mod socket;
 mod splice;
 mod standing;
 mod tls;
+mod way;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -34,6 +35,7 @@ use crate::net::{Arrival, Arrivals};
 use crate::policy::{Dial, Live};
 use crate::secret::Secrets;
 use crate::tls::{Connector, Leaves, Stats};
+use crate::upstream::ProxyServer;
 
 pub(crate) use datagram::Datagrams;
 pub(crate) use dial::HostDial;
@@ -48,6 +50,7 @@ pub(crate) struct Context {
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) leaves: Leaves,
     pub(crate) connector: Connector,
+    pub(crate) proxies: Vec<Arc<ProxyServer>>,
     pub(crate) dial: Rc<dyn Dial>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) audit: Rc<Audit>,

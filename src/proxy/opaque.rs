@@ -10,32 +10,39 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 
-use super::dial::dial_any;
 use super::flow::{Flow, Served};
 use super::ground::{Ground, Reading};
 use super::leaning::Leaning;
 use super::splice::splice;
+use super::way::Way;
 use super::{plain, tls};
 use crate::audit::FlowKind;
 use crate::name::HostName;
 use crate::net::{self, Incoming};
-use crate::policy::{Denial, Dialled, Opened, Permit, Verdict};
+use crate::policy::{Denial, Leave, NamePermit, Opened, Permit, Verdict};
 use crate::sniff::{Protocol, Rewind, Sniffer};
+use crate::upstream::{Connection, Stream};
+
+/// What an opaque flow is to be connected to.
+pub(super) enum Goal {
+    /// These addresses, by what opened them.
+    Addresses(Vec<Permit>, Opened),
+    /// The name, whose addresses a proxy finds.
+    Name(NamePermit),
+}
 
 /// Dials what was permitted, then accepts and serves.
 ///
 /// The host alias is never inspected: it is this machine, by an explicit rule.
-pub(super) async fn serve(
-    flow: &Flow,
-    incoming: Incoming,
-    permits: Vec<Permit>,
-    opened: Opened,
-) -> Option<Served> {
+pub(super) async fn serve(flow: &Flow, incoming: Incoming, goal: Goal) -> Option<Served> {
     let context = &flow.context;
-    let host = match &opened {
-        Opened::Names(names) => names.first().map(|name| name.host().clone()),
+    let (opened, permits) = match goal {
+        Goal::Addresses(permits, opened) => (opened, Some(permits)),
+        Goal::Name(name) => (Opened::Names(vec![name]), None),
+    };
+    let name = match &opened {
+        Opened::Names(names) => names.first().cloned(),
         Opened::Address(_) => None,
     };
     let ground = |addr| match &opened {
@@ -47,34 +54,45 @@ pub(super) async fn serve(
         incoming.refuse();
         return None;
     }
-    let _leaning = host.clone().map(|host| Leaning::on(context, flow.destination.ip(), host));
-    let dialled = tokio::select! {
-        dialled = dial_any(&context.dial, permits, context.limits.dial) => dialled,
+    let leaning = |name: &NamePermit| Leaning::on(context, flow.destination.ip(), name.host().clone());
+    let _leaning = name.as_ref().map(leaning);
+    let way = match &name {
+        Some(name) => Way::to(context, name.host(), name.port()),
+        None => Way::direct(context),
+    };
+    let dialling = async {
+        match (permits, name) {
+            (None, Some(name)) => way.tunnel(context, vec![Leave::Name(name)]).await,
+            (permits, _) => way.dial(context, permits.unwrap_or_default()).await,
+        }
+    };
+    let connected = tokio::select! {
+        connected = dialling => connected,
         () = incoming.cancelled() => return None,
     };
-    let dialled = match dialled {
-        Ok(dialled) => dialled,
+    let connection = match connected {
+        Ok(connection) => connection,
         Err(error) => {
-            tracing::debug!(flow = flow.id, %error, "dial failed");
+            tracing::info!(flow = flow.id, destination = %flow.destination, %error, "dial failed");
             incoming.refuse();
             return None;
         }
     };
-    if let Err(denial) = flow.stand.on(ground(Some(dialled.permit().addr()))) {
+    if let Err(denial) = flow.stand.on(ground(connection.leave().addr())) {
         flow.deny(&denial);
         incoming.refuse();
         return None;
     }
     let stream = incoming.accept();
     flow.watch(&stream);
-    inspect_and_relay(flow, stream, dialled, opened).await
+    inspect_and_relay(flow, stream, connection, opened).await
 }
 
 /// Looks for TLS and HTTP in the guest's first bytes, while the server may greet.
 async fn inspect_and_relay(
     flow: &Flow,
     mut stream: net::TcpStream,
-    dialled: Dialled,
+    mut connection: Connection,
     opened: Opened,
 ) -> Option<Served> {
     let limits = &flow.context.limits;
@@ -83,13 +101,13 @@ async fn inspect_and_relay(
         Opened::Address(_) => false,
     };
     if is_this_machine {
-        return relay(flow, (Bytes::new(), stream), dialled, opened).await;
+        return relay(flow, (Bytes::new(), stream), connection, opened).await;
     }
     let mut sniffer = Sniffer::new(limits);
     let mut greeting = Greeting::None;
     let protocol = loop {
         let greet = |cx: &mut Context<'_>, stream: &mut net::TcpStream| {
-            pass_greeting(cx, (stream, &dialled.stream), &mut greeting, limits.bytes_per_turn)
+            pass_greeting(cx, (stream, &mut connection.stream), &mut greeting, limits.bytes_per_turn)
         };
         let protocol = sniffer.run_beside(&mut stream, greet).await.ok()?;
         if protocol != Protocol::Silent {
@@ -112,7 +130,7 @@ async fn inspect_and_relay(
             None
         }
         (Protocol::Unknown | Protocol::Silent | Protocol::Eof, _) => {
-            relay(flow, (sniffed.bytes, stream), dialled, opened).await
+            relay(flow, (sniffed.bytes, stream), connection, opened).await
         }
     }
 }
@@ -121,11 +139,11 @@ async fn inspect_and_relay(
 async fn relay(
     flow: &Flow,
     (bytes, stream): (Bytes, net::TcpStream),
-    dialled: Dialled,
+    connection: Connection,
     opened: Opened,
 ) -> Option<Served> {
-    let addr = dialled.permit().addr();
-    let (host, rule) = match unread(flow, &opened, addr.ip()) {
+    let addr = connection.leave().addr();
+    let (host, rule) = match unread(flow, &opened, addr.map(|addr| addr.ip())) {
         Ok(leave) => leave,
         Err(denial) => {
             flow.deny(&denial);
@@ -134,22 +152,23 @@ async fn relay(
         }
     };
     if let Opened::Names(names) = opened
-        && let Err(denial) = flow.stand.on(Ground::Named { names, addr: Some(addr), read: Reading::Never })
+        && let Err(denial) = flow.stand.on(Ground::Named { names, addr, read: Reading::Never })
     {
         flow.deny(&denial);
         stream.abort();
         return None;
     }
-    let mut upstream = dialled.stream;
+    let mut upstream = connection.stream;
     upstream.write_all(&bytes).await.ok()?;
+    upstream.flush().await.ok()?;
     if let Err(error) = splice(stream, &mut upstream, flow.context.limits.bytes_per_turn).await {
         tracing::debug!(flow = flow.id, %error, "relay ended");
     }
-    Some(Served { kind: FlowKind::Opaque, host, upstream: Some(addr), rule: Some(rule) })
+    Some(Served { kind: FlowKind::Opaque, host, upstream: addr, rule: Some(rule) })
 }
 
 /// The name and the rule by which a flow may be relayed unread. A rule about its address was judged so already.
-fn unread(flow: &Flow, opened: &Opened, addr: IpAddr) -> Result<(Option<HostName>, String), Denial> {
+fn unread(flow: &Flow, opened: &Opened, addr: Option<IpAddr>) -> Result<(Option<HostName>, String), Denial> {
     let names = match opened {
         Opened::Address(rule) => return Ok((None, rule.source().to_string())),
         Opened::Names(names) => names,
@@ -176,20 +195,21 @@ enum Greeting {
 /// Octets go straight into the guest's ring, so none is on the way when the guest has shown what it speaks.
 fn pass_greeting(
     cx: &mut Context<'_>,
-    (guest, server): (&mut net::TcpStream, &TcpStream),
+    (guest, server): (&mut net::TcpStream, &mut Stream),
     greeting: &mut Greeting,
     budget: usize,
 ) -> Poll<io::Result<Protocol>> {
-    let mut moved = 0;
+    let (mut moved, waker) = (0, cx.waker());
     while moved < budget {
-        match ready!(guest.poll_fill(cx, |ring| server.try_read(ring))) {
+        let read = |ring: &mut [u8]| server.try_read(&mut Context::from_waker(waker), ring);
+        match ready!(guest.poll_fill(cx, read)) {
             // The relay will find the end again, and pass it on.
             Ok(0) => return Poll::Ready(Ok(Protocol::Unknown)),
             Ok(count) => {
                 moved += count;
                 *greeting = Greeting::Passed;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(server.poll_read_ready(cx))?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
             Err(error) => return Poll::Ready(Err(error)),
         }
     }

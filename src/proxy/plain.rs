@@ -4,7 +4,6 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::address::{self, ByAddress};
@@ -14,9 +13,10 @@ use crate::audit::FlowKind;
 use crate::http::{self, Refusal, Upstream};
 use crate::name::{Authority, Host, HostName, Origin, Scheme};
 use crate::net;
-use crate::policy::{Denial, Dialled, NamePermit, Verdict};
+use crate::policy::{Denial, NamePermit, Verdict};
 use crate::sniff::{Protocol, Rewind, Sniffed};
 use crate::tls::Alpn;
+use crate::upstream::{Connection, Stream};
 
 /// Fields that are looked through for `Host`; the gate refuses more than its own bound later.
 const FIELDS: usize = 128;
@@ -71,7 +71,7 @@ enum Asked {
 /// What becomes of a plain request.
 enum Reached {
     /// It is read and passed on.
-    Read(Origin, TcpStream, Served),
+    Read(Origin, Stream, Served),
     /// It is relayed by its address.
     Unread(ByAddress),
     /// It is answered with this, under the name it is for.
@@ -87,24 +87,24 @@ async fn reach(flow: &Flow, origin: Origin) -> Reached {
         }
     };
     match dial(flow, &origin, &permit).await {
-        Ok(dialled) => {
+        Ok(connection) => {
             let served = Served {
                 kind: FlowKind::Http,
                 host: Some(origin.host.clone()),
-                upstream: Some(dialled.permit().addr()),
+                upstream: connection.leave().addr(),
                 rule: Some(permit.rule().to_string()),
             };
-            Reached::Read(origin, dialled.stream, served)
+            Reached::Read(origin, connection.stream, served)
         }
         Err(refusal) => Reached::Nobody(Some(origin.host), refusal),
     }
 }
 
-async fn dial(flow: &Flow, origin: &Origin, permit: &NamePermit) -> Result<Dialled, Refusal> {
+async fn dial(flow: &Flow, origin: &Origin, permit: &NamePermit) -> Result<Connection, Refusal> {
     flow.stand_on(Ground::Read { origin: origin.clone(), addr: None })?;
-    let dialled = flow.dial(permit).await?;
-    flow.stand_on(Ground::Read { origin: origin.clone(), addr: Some(dialled.permit().addr()) })?;
-    Ok(dialled)
+    let connection = flow.dial(permit).await?;
+    flow.stand_on(Ground::Read { origin: origin.clone(), addr: connection.leave().addr() })?;
+    Ok(connection)
 }
 
 /// What no name opens, a rule about its address may.

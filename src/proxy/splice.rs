@@ -9,9 +9,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use crate::net;
+use crate::upstream::Stream;
 
 /// Relays until both directions have ended, or either side fails.
 ///
@@ -20,7 +20,7 @@ use crate::net;
 /// `budget` is how many bytes one direction moves before others get their turn.
 pub(super) async fn splice(
     mut guest: net::TcpStream,
-    upstream: &mut TcpStream,
+    upstream: &mut Stream,
     budget: usize,
 ) -> io::Result<()> {
     let (mut up, mut down) = (Direction::Open, Direction::Open);
@@ -35,7 +35,7 @@ pub(super) async fn splice(
     .await;
     if ended.is_err() {
         // A socket that is broken already can refuse this.
-        let _ = upstream.set_zero_linger();
+        let _ = upstream.reset_on_drop();
     }
     ended
 }
@@ -66,15 +66,21 @@ impl Direction {
 fn poll_up(
     cx: &mut Context<'_>,
     guest: &mut net::TcpStream,
-    upstream: &mut TcpStream,
+    upstream: &mut Stream,
     budget: usize,
 ) -> Poll<io::Result<()>> {
-    let mut moved = 0;
+    let (mut moved, waker) = (0, cx.waker());
     while moved < budget {
-        match ready!(guest.poll_drain(cx, |ring| upstream.try_write(ring))) {
+        let write = |ring: &[u8]| upstream.try_write(&mut Context::from_waker(waker), ring);
+        let Poll::Ready(drained) = guest.poll_drain(cx, write) else {
+            // Inside of a proxy's TLS, what was written may not be on its way yet.
+            ready!(Pin::new(upstream).poll_flush(cx))?;
+            return Poll::Pending;
+        };
+        match drained {
             Ok(0) => return Pin::new(upstream).poll_shutdown(cx),
             Ok(count) => moved += count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(upstream.poll_write_ready(cx))?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
             Err(error) => return Poll::Ready(Err(error)),
         }
     }
@@ -86,15 +92,16 @@ fn poll_up(
 fn poll_down(
     cx: &mut Context<'_>,
     guest: &mut net::TcpStream,
-    upstream: &mut TcpStream,
+    upstream: &mut Stream,
     budget: usize,
 ) -> Poll<io::Result<()>> {
-    let mut moved = 0;
+    let (mut moved, waker) = (0, cx.waker());
     while moved < budget {
-        match ready!(guest.poll_fill(cx, |ring| upstream.try_read(ring))) {
+        let read = |ring: &mut [u8]| upstream.try_read(&mut Context::from_waker(waker), ring);
+        match ready!(guest.poll_fill(cx, read)) {
             Ok(0) => return Pin::new(guest).poll_shutdown(cx),
             Ok(count) => moved += count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(upstream.poll_read_ready(cx))?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
             Err(error) => return Poll::Ready(Err(error)),
         }
     }

@@ -13,7 +13,7 @@ use crate::audit::FlowKind;
 use crate::http::{self, Refusal, Upstream};
 use crate::name::{Origin, Scheme};
 use crate::net;
-use crate::policy::{Denial, Dialled, NamePermit, Verdict};
+use crate::policy::{Denial, NamePermit, Verdict};
 use crate::sniff::Rewind;
 use crate::tls::{self, Alpn, Hello, Sni, VerifiedUpstream};
 
@@ -82,7 +82,7 @@ async fn refuse(flow: &Flow, hello: Guest, denial: &Denial, alert: AlertDescript
 /// An upstream that proved its name, and the address it was reached at.
 struct Reached {
     upstream: VerifiedUpstream,
-    addr: SocketAddr,
+    addr: Option<SocketAddr>,
     rule: String,
 }
 
@@ -94,10 +94,10 @@ async fn reach(
     offer: &[Alpn],
 ) -> Result<Reached, Refusal> {
     flow.stand_on(Ground::Read { origin: origin.clone(), addr: None })?;
-    let dialled = flow.dial(permit).await?;
-    let addr = dialled.permit().addr();
-    flow.stand_on(Ground::Read { origin: origin.clone(), addr: Some(addr) })?;
-    let upstream = flow.context.connector.connect(dialled, origin, offer).await.map_err(|error| {
+    let connection = flow.dial(permit).await?;
+    let addr = connection.leave().addr();
+    flow.stand_on(Ground::Read { origin: origin.clone(), addr })?;
+    let upstream = flow.context.connector.connect(connection, origin, offer).await.map_err(|error| {
         flow.context.handshake(|counts| counts.upstream_failed += 1);
         tracing::info!(flow = flow.id, host = %permit.host(), %error, "upstream not verified");
         Refusal::new(error.status(), error.proxy_status(), error.to_string())
@@ -116,7 +116,7 @@ async fn terminate(
     let (alpn, upstream, addr, rule) = match reached {
         Ok(Reached { upstream, addr, rule }) => {
             let (stream, peer, alpn) = upstream.into_parts();
-            (alpn, Upstream::Verified { stream, peer }, Some(addr), Some(rule))
+            (alpn, Upstream::Verified { stream: peer.hear(stream), peer }, addr, Some(rule))
         }
         Err(refusal) => {
             let _ = flow.stand.on(Ground::Refused { origin: origin.clone() });
@@ -142,7 +142,7 @@ async fn terminate(
     };
     flow.context.handshake(|counts| counts.guest_accepted += 1);
     let host = origin.host.clone();
-    let told = if addr.is_some() { Told::Nothing } else { Told::Denial };
+    let told = if rule.is_some() { Told::Nothing } else { Told::Denial };
     Box::pin(http::serve(guest, alpn, upstream, flow.mirror(origin, addr, told))).await;
     Some(Served { kind: FlowKind::Https, host: Some(host), upstream: addr, rule })
 }
@@ -153,28 +153,29 @@ async fn pass_through(flow: &Flow, hello: Guest, permit: &NamePermit) -> Option<
     if let Err(denial) = flow.stand.on(ground(None)) {
         return refuse(flow, hello, &denial, AlertDescription::AccessDenied).await;
     }
-    let dialled = match flow.dial(permit).await {
-        Ok(dialled) => dialled,
+    let connection = match flow.dial(permit).await {
+        Ok(connection) => connection,
         Err(refusal) => {
             tracing::info!(flow = flow.id, host = %permit.host(), why = refusal.text(), "not reached");
             // The guest's side is reset by its drop: there is no TLS of ours to say more in.
             return None;
         }
     };
-    let addr = dialled.permit().addr();
-    if let Err(denial) = flow.stand.on(ground(Some(addr))) {
+    let addr = connection.leave().addr();
+    if let Err(denial) = flow.stand.on(ground(addr)) {
         return refuse(flow, hello, &denial, AlertDescription::AccessDenied).await;
     }
-    let Dialled { stream: mut upstream, .. } = dialled;
+    let mut upstream = connection.stream;
     let (bytes, stream) = hello.into_unread().into_parts();
     upstream.write_all(&bytes).await.ok()?;
+    upstream.flush().await.ok()?;
     if let Err(error) = splice(stream, &mut upstream, flow.context.limits.bytes_per_turn).await {
         tracing::debug!(flow = flow.id, %error, "relay ended");
     }
     Some(Served {
         kind: FlowKind::Passthrough,
         host: Some(permit.host().clone()),
-        upstream: Some(addr),
+        upstream: addr,
         rule: Some(permit.rule().to_string()),
     })
 }

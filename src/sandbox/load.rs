@@ -8,6 +8,7 @@ use crate::config::{Config, ConfigError, Place, Problem, SecretEntry};
 use crate::limits::Limits;
 use crate::policy::{Policy, Rule, overlap};
 use crate::secret::{Loaded, Location, Origins, SecretHost, SecretSpec, Secrets, Source};
+use crate::upstream::{Proxy, ProxyServer, Upstreams};
 
 use super::StartError;
 use super::keeper::Kept;
@@ -89,6 +90,15 @@ pub(super) fn implied(secrets: &[(String, Vec<SecretHost>)]) -> Vec<Rule> {
         hosts.iter().map(|host| Rule::for_secret(host.pattern.clone(), host.port, name)).collect()
     };
     secrets.iter().flat_map(of_one).collect()
+}
+
+/// The operator's proxies, with their passwords. Commands run, one after another.
+pub(super) fn proxies(upstreams: &Upstreams, limits: &Limits) -> Result<Vec<Arc<ProxyServer>>, StartError> {
+    let load = |proxy: &Proxy| match ProxyServer::load(proxy, limits) {
+        Ok(server) => Ok(Arc::new(server)),
+        Err(cause) => Err(StartError::Proxy { name: proxy.name().to_owned(), cause: Box::new(cause) }),
+    };
+    upstreams.proxies().iter().map(load).collect()
 }
 
 /// A secret of a host that is never decrypted could never be injected.

@@ -147,7 +147,8 @@ impl Rules {
             PolicyChange::Reloaded => restart_needed(&self.start, &config),
             PolicyChange::Replaced | PolicyChange::Rejected => Vec::new(),
         };
-        let config = Config { secrets: self.start.secrets.clone(), ..config };
+        let secrets = self.start.secrets.clone();
+        let config = Config { secrets, upstreams: self.start.upstreams.clone(), ..config };
         let dropped = self.front.len();
         let rules = self.put(config, Vec::new())?;
         if dropped > 0 {
@@ -247,6 +248,7 @@ fn restart_needed(start: &Config, new: &Config) -> Vec<String> {
         passthrough: _,
         nameservers,
         publish,
+        upstreams,
         addressing,
         limits,
     } = new;
@@ -257,6 +259,7 @@ fn restart_needed(start: &Config, new: &Config) -> Vec<String> {
         ("[secrets]", *secrets != start.secrets),
         ("[tls] upstream_ca", *upstream_ca != start.upstream_ca),
         ("[net] nameservers", *nameservers != start.nameservers),
+        ("[[upstream]] and proxies", *upstreams != start.upstreams),
         ("published ports", *publish != start.publish),
         ("[net] addresses", *addressing != start.addressing),
         ("[limits]", *limits != start.limits),

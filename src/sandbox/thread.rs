@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use super::keeper::{Keeper, Kept};
 use super::rules::{Reload, Rules};
 use super::{Command, Stats, Termination};
 use crate::audit::{Audit, Event};
-use crate::dns::{Gateways, Resolver, Setup};
+use crate::dns::{Gateways, Nameserver, Resolver, Setup};
 use crate::limits::Limits;
 use crate::link::Link;
 use crate::net;
@@ -25,11 +24,12 @@ use crate::policy::{Dial, Live};
 use crate::proxy::{self, Context, Datagrams, Port, Standings};
 use crate::secret::Secrets;
 use crate::tls::{Connector, Leaves};
+use crate::upstream::ProxyServer;
 
 /// Everything the thread takes with it.
 pub(super) struct Parts {
     pub(super) limits: Arc<Limits>,
-    pub(super) nameservers: Vec<SocketAddr>,
+    pub(super) nameservers: Vec<Nameserver>,
     pub(super) secrets: Arc<Secrets>,
     pub(super) kept: Vec<Kept>,
     pub(super) policy: Arc<Live>,
@@ -37,6 +37,7 @@ pub(super) struct Parts {
     pub(super) reload: Option<Arc<Reload>>,
     pub(super) leaves: Leaves,
     pub(super) connector: Connector,
+    pub(super) proxies: Vec<Arc<ProxyServer>>,
     pub(super) addresses: net::Config,
     pub(super) ports: Vec<Port>,
     pub(super) dial: Box<dyn Dial + Send>,
@@ -159,6 +160,7 @@ impl Parts {
             policy: self.policy,
             secrets: self.secrets,
             connector: self.connector,
+            proxies: self.proxies,
             dial: Rc::from(self.dial as Box<dyn Dial>),
             limits: self.limits,
             audit,

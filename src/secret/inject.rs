@@ -4,7 +4,6 @@
 //! One pass, never recursive. Invariant: an [`Injector`] comes from a [`VerifiedPeer`] alone, and writes no
 //! secret but those that may go to that peer's name and port.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,10 +23,10 @@ use super::replace::substitute;
 use super::spec::Entry;
 use super::spelling::Spelling;
 use super::stream::{InjectStream, Rules};
+use super::tally::{Tally, Uses};
 use super::text::TextSecrets;
 use super::walk::{FormWalk, Walk};
 use crate::limits::Limits;
-use crate::name::HostName;
 use crate::tls::VerifiedPeer;
 
 /// Puts the secrets of now into one request to a verified upstream.
@@ -35,39 +34,11 @@ use crate::tls::VerifiedPeer;
 /// It counts what it puts in, so another request takes another one.
 pub struct Injector {
     pub(super) tally: Rc<Tally>,
-    /// By index of the secret: whether it may go to the peer.
+    /// By index of the secret: whether it is for the peer. Where it was revoked or has expired, what would have it
+    /// is refused.
     pub(super) allowed: Vec<bool>,
-    /// The peer, where a secret that may go to it was revoked or has expired.
-    refused_at: Option<(HostName, u16)>,
     /// Whether the peer's name may know any secret, at whatever port.
     host_of_secrets: bool,
-}
-
-/// The secrets of one request, and how often each was put into it.
-pub(super) struct Tally {
-    pub(super) book: Arc<Book>,
-    counts: RefCell<Vec<u32>>,
-}
-
-impl Tally {
-    /// Counts one more of `secret`, unless that is one too many.
-    pub(super) fn count(&self, secret: usize) -> Result<(), InjectError> {
-        let mut counts = self.counts.borrow_mut();
-        let (Some(count), Some(entry)) = (counts.get_mut(secret), self.book.entries().get(secret)) else {
-            return Ok(());
-        };
-        *count = count.saturating_add(1);
-        match entry.max_per_request {
-            Some(most) if *count > most.get() => {
-                Err(InjectError::TooOften { secret: entry.name.clone(), most: most.get() })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    pub(super) fn name(&self, secret: usize) -> String {
-        self.book.entries().get(secret).map(|entry| entry.name.clone()).unwrap_or_default()
-    }
 }
 
 /// One secret that was put into one place.
@@ -141,21 +112,31 @@ pub enum InjectError {
 
 impl Injector {
     pub(super) fn new(book: Arc<Book>, peer: &VerifiedPeer) -> Self {
-        let may_go = |entry: &&Entry| entry.may_go(peer.name(), peer.port());
-        let allowed = book.entries().iter().map(|entry| may_go(&entry) && entry.life.is_live()).collect();
-        let has_refusals = book.entries().iter().filter(may_go).any(|entry| !entry.life.is_live());
+        let allowed = book.entries().iter().map(|entry| entry.may_go(peer.name(), peer.port())).collect();
         let host_of_secrets = book.may_be_known_at(peer.name());
-        let refused_at = has_refusals.then(|| (peer.name().clone(), peer.port()));
-        Self { tally: Rc::new(Tally::new(book)), allowed, refused_at, host_of_secrets }
+        Self { tally: Rc::new(Tally { book, uses: Uses::default() }), allowed, host_of_secrets }
     }
 
     /// One that puts nothing in and only watches.
     pub(super) fn without_peer(book: Arc<Book>) -> Self {
         let allowed = vec![false; book.entries().len()];
-        Self { tally: Rc::new(Tally::new(book)), allowed, refused_at: None, host_of_secrets: false }
+        Self { tally: Rc::new(Tally { book, uses: Uses::default() }), allowed, host_of_secrets: false }
     }
 
-    /// Whether any secret may go to this peer.
+    /// The same for more of a request that had so many of each secret before.
+    #[must_use]
+    pub fn after(self, uses: Uses) -> Self {
+        let book = Arc::clone(&self.tally.book);
+        Self { tally: Rc::new(Tally { book, uses }), ..self }
+    }
+
+    /// How often each secret was put into the request; it goes on counting.
+    #[must_use]
+    pub fn uses(&self) -> Uses {
+        self.tally.uses.clone()
+    }
+
+    /// Whether any secret is for this peer.
     #[must_use]
     pub fn may_inject(&self) -> bool {
         self.allowed.contains(&true)
@@ -168,7 +149,6 @@ impl Injector {
     /// the request is as it was.
     pub fn inject(&self, parts: &mut Parts) -> Result<Vec<Injection>, InjectError> {
         let mut injections = Vec::new();
-        self.refuse(parts)?;
         if self.may_inject() {
             let swap = |(name, value)| self.swap(name, value, &mut injections);
             let swapped = parts.headers.iter().map(swap).collect::<Result<Vec<_>, _>>()?;
@@ -191,33 +171,23 @@ impl Injector {
         Ok(injections)
     }
 
-    /// Refuses a request that would carry a secret that was revoked or has expired.
-    fn refuse(&self, parts: &Parts) -> Result<(), InjectError> {
-        let Some((host, port)) = &self.refused_at else { return Ok(()) };
-        for (name, value) in &parts.headers {
-            let text = value.as_bytes();
-            let basic = Some(text).filter(|_| name == AUTHORIZATION).and_then(Basic::parse);
-            let in_field = self.tally.book.find(text).filter(|(_, entry)| entry.swaps_in_field(name));
-            let credentials = basic.as_ref().map(Basic::credentials).unwrap_or_default();
-            let in_basic = self.tally.book.find(credentials).filter(|(_, entry)| entry.swaps_in_basic());
-            let mut owned = in_field.chain(in_basic).filter(|(_, entry)| entry.may_go(host, *port));
-            if let Some(refusal) = owned.find_map(|(_, entry)| entry.refusal()) {
-                return Err(refusal);
-            }
-        }
-        Ok(())
-    }
-
-    /// What may go into the text messages of a WebSocket to this peer; `None` where nothing may.
+    /// What is for the text messages of a WebSocket to this peer; `None` where nothing is.
     #[must_use]
-    pub fn websocket(&self) -> Option<Arc<TextSecrets>> {
-        let entries = self.tally.book.entries().iter().zip(&self.allowed);
-        let secrets: Vec<_> = entries
-            .filter(|(entry, allowed)| **allowed && entry.swaps_in_websocket())
-            .map(|(entry, _)| (entry.name.as_str(), entry.placeholder.as_bytes(), entry.value.expose()))
-            .collect();
+    pub fn websocket(&self) -> Option<Rc<TextSecrets>> {
+        let entries = self.tally.book.entries().iter().zip(&self.allowed).enumerate();
+        let (indexes, secrets): (Vec<_>, Vec<_>) = entries
+            .filter(|(_, (entry, allowed))| **allowed && entry.swaps_in_websocket())
+            .map(|(at, (entry, _))| {
+                (at, (entry.name.as_str(), entry.placeholder.as_bytes(), entry.value.expose()))
+            })
+            .unzip();
+        if secrets.is_empty() {
+            return None;
+        }
+        let tally = Rc::clone(&self.tally);
+        let count = move |at: usize| indexes.get(at).map_or(Ok(()), |secret| tally.count(*secret));
         // Of placeholders that cannot be searched for none is replaced.
-        (!secrets.is_empty()).then(|| TextSecrets::new(&secrets).ok()).flatten().map(Arc::new)
+        TextSecrets::new(&secrets, count).ok().map(Rc::new)
     }
 
     /// What the body has to go through; `None` where nothing is done about what it may hold.
@@ -338,13 +308,6 @@ impl Injector {
         // Never indexed by HPACK, nor shown by Debug.
         value.set_sensitive(true);
         Ok(value)
-    }
-}
-
-impl Tally {
-    fn new(book: Arc<Book>) -> Self {
-        let counts = RefCell::new(vec![0; book.entries().len()]);
-        Self { book, counts }
     }
 }
 

@@ -37,6 +37,7 @@ mod spec;
 mod spelling;
 mod store;
 mod stream;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -62,6 +63,7 @@ pub use source::{Argv, CommandError, Source, SourceError};
 pub use spec::{SecretError, SecretHost, SecretHostError, SecretSpec};
 pub use store::{Moment, Secrets};
 pub use stream::InjectStream;
+pub use tally::Uses;
 pub use text::{TextSecrets, TextStream};
 pub use value::{SecretValue, ValueError};
 pub use walk::{Cut, FormWalk, JsonWalk, MultipartWalk, Walk};

@@ -11,7 +11,7 @@ use http::request::Parts;
 use super::aws::{self, AwsError, Claimed, Keys, Payload, Proven};
 use super::book::Book;
 use super::elsewhere::Elsewhere;
-use super::inject::Injection;
+use super::inject::{InjectError, Injection};
 use super::location::Location;
 use super::spec::{Entry, SecretHost, SecretSpec};
 use super::value::SecretValue;
@@ -83,14 +83,34 @@ impl Pair {
         let part = |at: usize| entries.get(at).map(&side);
         Some(Keys { id: part(self.id)?, secret: part(self.secret)?, token: self.token.and_then(part) })
     }
+
+    /// Refuses a pair of which a part was revoked or has expired.
+    fn admit(&self, entries: &[Entry]) -> Result<(), InjectError> {
+        let mut parts = [self.id, self.secret].into_iter().chain(self.token);
+        parts.find_map(|part| entries.get(part)?.refusal()).map_or(Ok(()), Err)
+    }
 }
 
 /// Why a request that names the guest's key is not sent.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the request claims to be signed with the keys of secret {secret}, but {cause}")]
-pub struct SignError {
-    secret: String,
-    cause: AwsError,
+pub enum SignError {
+    /// It is not signed as it says.
+    #[error("the request claims to be signed with the keys of secret {secret}, but {cause}")]
+    Claim {
+        /// The pair's name.
+        secret: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A part of the pair was revoked or has expired.
+    #[error(transparent)]
+    Part(#[from] InjectError),
+}
+
+impl SignError {
+    fn claim(secret: String, cause: &AwsError) -> Self {
+        Self::Claim { secret, cause: cause.to_string() }
+    }
 }
 
 /// A request that says that it is signed with one of the sandbox's pairs, toward a host that may have it.
@@ -112,8 +132,9 @@ impl Signing {
                 continue;
             }
             let claimed = aws::claim(parts, entry.placeholder.as_bytes());
-            let claimed = claimed.map_err(|cause| SignError { secret: pair.name.clone(), cause })?;
+            let claimed = claimed.map_err(|cause| SignError::claim(pair.name.clone(), &cause))?;
             if let Some(claimed) = claimed {
+                pair.admit(book.entries())?;
                 return Ok(Some(Self { book: Arc::clone(book), pair: at, claimed }));
             }
         }
@@ -137,7 +158,7 @@ impl Signing {
         let proven = guest
             .ok_or(AwsError::Mismatch)
             .and_then(|guest| claimed.prove(parts, authority, &guest, hash.as_deref()))
-            .map_err(|cause| SignError { secret: name, cause })?;
+            .map_err(|cause| SignError::claim(name, &cause))?;
         Ok(Resigning { book, pair, proven })
     }
 }
@@ -165,6 +186,6 @@ impl Resigning {
         let name = own.map(|own| own.name.clone()).unwrap_or_default();
         real.ok_or(AwsError::Keys)
             .and_then(|real| proven.sign(parts, authority, &real))
-            .map_err(|cause| SignError { secret: name, cause })
+            .map_err(|cause| SignError::claim(name, &cause))
     }
 }

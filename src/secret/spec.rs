@@ -79,7 +79,8 @@ pub struct SecretSpec {
     pub shape: Option<Shape>,
     /// What is done about its placeholder toward hosts that may not have it.
     pub elsewhere: Elsewhere,
-    /// Most times it may be put into one request; any number where nothing is said.
+    /// Most times it may be put into one request; any number where nothing is said. A WebSocket's messages are
+    /// one request with the one it came from.
     pub max_per_request: Option<NonZeroU32>,
 }
 

@@ -14,9 +14,10 @@ use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::before::Before;
 use super::elsewhere::Reaction;
-use super::inject::{InjectError, Injection, Tally};
+use super::inject::{InjectError, Injection};
 use super::patterns::Patterns;
 use super::spelling::{Found, More, Spelled, Spelling};
+use super::tally::Tally;
 use super::walk::{Cut, Walk};
 
 /// What stands for the rest of a redacted placeholder; good in every spelling.
@@ -209,6 +210,7 @@ impl InjectStream {
         let Some(word) = self.open_places().filter(admits).last().map(|place| place.word.clone()) else {
             return Ok(None);
         };
+        self.tally.admit(secret)?;
         let Some(spelled) = self.rules.texts.get(secret).and_then(Option::as_ref) else {
             return Err(InjectError::Uncarriable { secret: self.tally.name(secret), place: word });
         };

@@ -6,16 +6,17 @@
 //! only the beginning of a placeholder waits, and never beyond the end of its message.
 
 use std::mem;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::before::Before;
+use super::inject::InjectError;
 use super::patterns::{Hit, PatternError, Patterns, Rest, Scan};
 use super::replace::substitute;
 
-/// The secrets that may go into the text messages of one connection.
+/// The secrets that are for the text messages of one connection.
 ///
 /// It has no `Debug`: it holds the values.
 pub struct TextSecrets {
@@ -23,6 +24,8 @@ pub struct TextSecrets {
     /// By index of the placeholder.
     secrets: Vec<Secret>,
     keeps_length: bool,
+    /// Counts one more of the secret of this index, unless it may not be put in.
+    count: Box<dyn Fn(usize) -> Result<(), InjectError>>,
 }
 
 struct Secret {
@@ -32,8 +35,11 @@ struct Secret {
 }
 
 impl TextSecrets {
-    /// Takes each secret's name, placeholder and value.
-    pub(super) fn new(secrets: &[(&str, &[u8], &[u8])]) -> Result<Self, PatternError> {
+    /// Takes each secret's name, placeholder and value, and what judges each use of the secret of an index.
+    pub(super) fn new(
+        secrets: &[(&str, &[u8], &[u8])],
+        count: impl Fn(usize) -> Result<(), InjectError> + 'static,
+    ) -> Result<Self, PatternError> {
         let placeholders: Vec<_> = secrets.iter().map(|(_, placeholder, _)| *placeholder).collect();
         let keeps_length = secrets.iter().all(|(_, placeholder, value)| {
             value.len() == placeholder.len() && !value.iter().copied().any(is_escaped)
@@ -43,13 +49,14 @@ impl TextSecrets {
             raw: Zeroizing::new(value.to_vec()),
             json: json_escaped(value),
         });
-        Ok(Self { placeholders: Patterns::new(&placeholders)?, secrets: secrets.collect(), keeps_length })
+        let placeholders = Patterns::new(&placeholders)?;
+        Ok(Self { placeholders, secrets: secrets.collect(), keeps_length, count: Box::new(count) })
     }
 }
 
 /// One text message on its way upstream.
 pub struct TextStream {
-    secrets: Arc<TextSecrets>,
+    secrets: Rc<TextSecrets>,
     form: Form,
     /// What went by before `held`.
     before: Before,
@@ -71,7 +78,7 @@ enum Form {
 impl TextStream {
     /// Begins a message.
     #[must_use]
-    pub fn new(secrets: Arc<TextSecrets>) -> Self {
+    pub fn new(secrets: Rc<TextSecrets>) -> Self {
         Self { secrets, form: Form::Unknown, before: Before::default(), held: Bytes::new(), told: Vec::new() }
     }
 
@@ -90,8 +97,8 @@ impl TextStream {
     /// Takes the next octets and gives what is settled, maybe nothing; a secret's name is put into `injected` when it
     /// is first in the message.
     ///
-    /// A chunk without a placeholder comes back uncopied.
-    pub fn push(&mut self, chunk: Bytes, injected: &mut Vec<String>) -> Bytes {
+    /// A chunk without a placeholder comes back uncopied. After an error nothing more of the message may go on.
+    pub fn push(&mut self, chunk: Bytes, injected: &mut Vec<String>) -> Result<Bytes, InjectError> {
         self.look(&chunk);
         let mut text = match mem::take(&mut self.held) {
             held if held.is_empty() => chunk,
@@ -105,13 +112,14 @@ impl TextStream {
         // Of a secret after an escape that is open a reader would miss the beginning.
         hits.retain(|hit| !self.before.is_open_after(text.get(..hit.start).unwrap_or_default()));
         self.before.pass(&text);
+        hits.iter().try_for_each(|hit| (self.secrets.count)(hit.pattern))?;
         for hit in &hits {
             if !self.told.contains(&hit.pattern) {
                 self.told.push(hit.pattern);
                 injected.extend(self.secrets.secrets.get(hit.pattern).map(|secret| secret.name.clone()));
             }
         }
-        if hits.is_empty() { text } else { self.write(&text, &hits) }
+        Ok(if hits.is_empty() { text } else { self.write(&text, &hits) })
     }
 
     /// Ends the message and gives what waited.
@@ -172,14 +180,14 @@ mod tests {
     const ONE: (&str, &[u8], &[u8]) = ("ONE", b"placeholder-1", b"the-1st-value");
     const QUOTED: (&str, &[u8], &[u8]) = ("QUOTED", b"placeholder-2", b"a\"b\\c\n");
 
-    fn secrets() -> Arc<TextSecrets> {
-        Arc::new(TextSecrets::new(&[ONE, QUOTED]).unwrap())
+    fn secrets() -> Rc<TextSecrets> {
+        Rc::new(TextSecrets::new(&[ONE, QUOTED], |_| Ok(())).unwrap())
     }
 
     fn passed<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (String, Vec<String>) {
         let (mut stream, mut injected, mut out) = (TextStream::new(secrets()), Vec::new(), Vec::new());
         for chunk in chunks {
-            out.extend(stream.push(Bytes::copy_from_slice(chunk), &mut injected));
+            out.extend(stream.push(Bytes::copy_from_slice(chunk), &mut injected).unwrap());
         }
         out.extend(stream.finish());
         assert_eq!(stream.held(), 0);
@@ -223,9 +231,29 @@ mod tests {
     }
 
     #[test]
+    fn what_may_not_be_put_in_ends_the_message_at_every_split() {
+        let text = b"clean placeholder-1 placeholder-2";
+        for split in 0..=text.len() {
+            let refused = |at| match at {
+                0 => Ok(()),
+                _ => Err(InjectError::Revoked { secret: "QUOTED".into() }),
+            };
+            let secrets = TextSecrets::new(&[ONE, QUOTED], refused).unwrap();
+            let (mut stream, mut injected) = (TextStream::new(Rc::new(secrets)), Vec::new());
+            let (head, tail) = text.split_at(split);
+            let pushed = [head, tail].map(|part| stream.push(Bytes::copy_from_slice(part), &mut injected));
+            let [Ok(first), Err(InjectError::Revoked { .. })] = pushed else {
+                assert!(split == text.len() && pushed[0].is_err(), "split at {split}");
+                continue;
+            };
+            // Told of if, and only if, it is among what goes on.
+            assert_eq!(injected.len(), usize::from(first.ends_with(b"value") || first.ends_with(b"value ")));
+        }
+    }
+
+    #[test]
     fn a_length_is_kept_only_if_it_is_in_every_form() {
-        let keeps =
-            |secrets: &[_]| TextStream::new(Arc::new(TextSecrets::new(secrets).unwrap())).keeps_length();
+        let keeps = |secrets: &[_]| TextSecrets::new(secrets, |_| Ok(())).unwrap().keeps_length;
         assert!(keeps(&[ONE]));
         assert!(!keeps(&[ONE, QUOTED]));
         assert!(!keeps(&[("EQUAL", b"1234567890", b"12345\"7890")]));

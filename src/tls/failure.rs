@@ -23,6 +23,11 @@ pub enum ConnectError {
     /// No trusted root stands behind it; self-signed certificates end here too.
     #[error("the upstream's certificate comes from no issuer trusted here (--upstream-ca FILE adds one)")]
     UnknownIssuer,
+    /// No root that is named for this host stands behind it.
+    #[error(
+        "the upstream's certificate comes from no issuer that is trusted for this host ([[upstream]] ca)"
+    )]
+    OtherIssuer,
     /// Any other fault of the certificate; one that is its own CA is among them.
     #[error("the upstream's certificate was not accepted: {}", certificate_fault(.0))]
     BadCertificate(CertificateError),
@@ -62,6 +67,7 @@ impl ConnectError {
             | Self::NotYetValid
             | Self::WrongName
             | Self::UnknownIssuer
+            | Self::OtherIssuer
             | Self::BadCertificate(_)
             | Self::Alert(_)
             | Self::Alpn
@@ -81,6 +87,7 @@ impl ConnectError {
             | Self::NotYetValid
             | Self::WrongName
             | Self::UnknownIssuer
+            | Self::OtherIssuer
             | Self::BadCertificate(_)
             | Self::Name => "tls_certificate_error",
             Self::Alert(_) => "tls_alert_received",

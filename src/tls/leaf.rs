@@ -2,10 +2,11 @@
 //!
 //! It decides for no name whether it may be asked for, and accepts no connection. Minting takes tens of
 //! microseconds on the sandbox's only thread, so two flows never mint one name at once. Invariant: a leaf
-//! names exactly one host, lives at most a day, and its session tickets open no other name's sessions.
+//! names exactly one host or address, lives at most a day, and its session tickets open no other name's sessions.
 
 use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,6 +34,9 @@ use crate::name::HostName;
 /// The most [`Limits::leaf_life`] may be.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 
+/// ALPN of DNS over TLS ([RFC 7858 §6](https://www.rfc-editor.org/rfc/rfc7858#section-6)).
+const DOT: &[u8] = b"dot";
+
 /// Longest common name ([RFC 5280 appendix A.1](https://www.rfc-editor.org/rfc/rfc5280#appendix-A.1)).
 const MAX_COMMON_NAME: usize = 64;
 
@@ -43,7 +47,18 @@ pub struct Leaves {
     signer: Arc<dyn SigningKey>,
     provider: Arc<CryptoProvider>,
     life: Duration,
-    kept: RefCell<LruCache<HostName, Leaf, RandomState>>,
+    kept: RefCell<LruCache<Subject, Leaf, RandomState>>,
+}
+
+/// Whom a leaf names.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Subject {
+    /// A host.
+    Host(HostName),
+    /// An address, for clients that were given no name ([RFC 7858 §3.2]).
+    ///
+    /// [RFC 7858 §3.2]: https://www.rfc-editor.org/rfc/rfc7858#section-3.2
+    Addr(IpAddr),
 }
 
 /// A leaf ready to be served. The configuration lacks only its ALPN, and owns the key of its tickets.
@@ -74,33 +89,53 @@ impl Leaves {
         alpn: &[Alpn],
         wall: SystemTime,
     ) -> Result<Arc<ServerConfig>, LeafError> {
+        self.serving_as(Subject::Host(host.clone()), wire_list(alpn), wall)
+    }
+
+    /// How to serve DNS over TLS as `subject` at `wall`. A guest that offers ALPN but not `dot` is refused in the
+    /// handshake.
+    pub(crate) fn dns_config(
+        &self,
+        subject: Subject,
+        wall: SystemTime,
+    ) -> Result<Arc<ServerConfig>, LeafError> {
+        self.serving_as(subject, vec![DOT.to_vec()], wall)
+    }
+
+    fn serving_as(
+        &self,
+        subject: Subject,
+        alpn: Vec<Vec<u8>>,
+        wall: SystemTime,
+    ) -> Result<Arc<ServerConfig>, LeafError> {
         let now = OffsetDateTime::from(wall);
         let mut kept = self.kept.borrow_mut();
-        let mut config = match kept.get(host) {
+        let mut config = match kept.get(&subject) {
             Some(leaf) if leaf.fresh.contains(&now) => leaf.config.clone(),
             Some(_) | None => {
-                let leaf = self.mint(host, now)?;
+                let leaf = self.mint(&subject, now)?;
                 let config = leaf.config.clone();
-                kept.put(host.clone(), leaf);
+                kept.put(subject, leaf);
                 config
             }
         };
-        config.alpn_protocols = wire_list(alpn);
+        config.alpn_protocols = alpn;
         Ok(Arc::new(config))
     }
 
-    fn mint(&self, host: &HostName, now: OffsetDateTime) -> Result<Leaf, LeafError> {
+    fn mint(&self, subject: &Subject, now: OffsetDateTime) -> Result<Leaf, LeafError> {
         let (validity, fresh) = self.window(now)?;
         let mut params = CertificateParams::default();
         params.serial_number = Some(serial()?);
         params.not_before = validity.start;
         params.not_after = validity.end;
-        params.distinguished_name = if host.as_str().len() <= MAX_COMMON_NAME {
-            named(host.as_str())
-        } else {
-            DistinguishedName::new()
+        let (name, common) = match subject {
+            Subject::Host(host) => (SanType::DnsName(host.as_str().try_into()?), host.to_string()),
+            Subject::Addr(addr) => (SanType::IpAddress(*addr), addr.to_string()),
         };
-        params.subject_alt_names = vec![SanType::DnsName(host.as_str().try_into()?)];
+        params.distinguished_name =
+            if common.len() <= MAX_COMMON_NAME { named(&common) } else { DistinguishedName::new() };
+        params.subject_alt_names = vec![name];
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

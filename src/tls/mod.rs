@@ -6,8 +6,10 @@
 
 mod accept;
 mod ca;
+mod client;
 mod connect;
 mod failure;
+mod farewell;
 mod leaf;
 mod provider;
 mod roots;
@@ -18,6 +20,8 @@ pub use accept::{AcceptError, Hello, Sni, hello};
 pub use ca::{CaError, CertificateAuthority};
 pub use connect::{Connector, VerifiedUpstream};
 pub use failure::ConnectError;
+pub use farewell::Heard;
+pub(crate) use leaf::Subject;
 pub use leaf::{LeafError, Leaves};
 pub use provider::provider;
 pub use roots::{Roots, TlsConfigError};

@@ -127,6 +127,36 @@ pub enum TlsConfigError {
         /// The file.
         path: PathBuf,
     },
+    /// A file of a client's certificate or key cannot be read.
+    #[error("cannot read the file {} of a client certificate: {source}; name a PEM file that this user can read", path.display())]
+    UnreadableClient {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// There is no certificate where a client's should be.
+    #[error("no PEM certificate in {}, the client_cert of an [[upstream]]; name one with -----BEGIN CERTIFICATE-----", path.display())]
+    NoClientCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no key where a client's should be.
+    #[error("no usable key in {}, the client_key of an [[upstream]]; name a PEM file with a private key that is not encrypted", path.display())]
+    NoClientKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A certificate and a key that are of no use together.
+    #[error("the certificate {} and the key {} are of no use together: {cause}; see that they are a pair", chain.display(), key.display())]
+    ClientPair {
+        /// The file of the certificate.
+        chain: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+        /// What rustls says.
+        cause: Box<rustls::Error>,
+    },
     /// rustls refuses our parameters.
     #[error("TLS cannot be set up: {0}")]
     Rustls(#[from] rustls::Error),

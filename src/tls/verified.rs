@@ -3,7 +3,12 @@
 //! Only [`Connector`](super::Connector) makes a [`VerifiedPeer`] outside of unit tests, after a whole
 //! handshake; only a [`VerifiedPeer`] makes an injector.
 
+use rustls::AlertDescription;
+use tokio_rustls::client::TlsStream;
+
+use super::farewell::{Farewell, Heard};
 use crate::name::HostName;
+use crate::upstream::Stream;
 
 /// The HTTP version both legs speak, by ALPN ([RFC 7301](https://www.rfc-editor.org/rfc/rfc7301)).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -41,12 +46,13 @@ pub(super) fn wire_list(offer: &[Alpn]) -> Vec<Vec<u8>> {
 pub struct VerifiedPeer {
     name: HostName,
     port: u16,
+    farewell: Farewell,
 }
 
 impl VerifiedPeer {
     /// Made when a handshake verified for `name` has ended.
     pub(crate) fn new(name: HostName, port: u16) -> Self {
-        Self { name, port }
+        Self { name, port, farewell: Farewell::default() }
     }
 
     /// The name in the upstream's certificate that was asked for.
@@ -60,5 +66,17 @@ impl VerifiedPeer {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its stream, of which an alert at the end will be known.
+    #[must_use]
+    pub fn hear(&self, stream: TlsStream<Stream>) -> Heard {
+        self.farewell.hear(stream)
+    }
+
+    /// The alert by which it ended its TLS, where it was heard and did.
+    #[must_use]
+    pub fn alert(&self) -> Option<AlertDescription> {
+        self.farewell.alert()
     }
 }

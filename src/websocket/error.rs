@@ -1,7 +1,9 @@
 //! Why a stream of frames cannot be followed any further, and whose fault that is.
 
+use crate::secret::InjectError;
+
 /// Why frames cannot be passed on. Nothing after it can be read.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum FrameError {
     /// RFC 6455 §5.2: a bit of an extension that was not agreed on.
     #[error("a reserved bit is set, and no extension was agreed on")]
@@ -39,12 +41,15 @@ pub enum FrameError {
     /// A changed message has another length than was announced for it.
     #[error("a frame does not have the length it was announced with")]
     Promise,
+    /// A placeholder in a message may not become its secret.
+    #[error(transparent)]
+    Secret(#[from] InjectError),
 }
 
 impl FrameError {
     /// Whether whoever sent the frames is to blame.
     #[must_use]
-    pub fn is_senders(self) -> bool {
+    pub fn is_senders(&self) -> bool {
         match self {
             Self::Reserved
             | Self::Opcode(_)
@@ -56,7 +61,7 @@ impl FrameError {
             | Self::Continuation
             | Self::Interleaved
             | Self::HalfCode => true,
-            Self::Randomness | Self::Promise => false,
+            Self::Randomness | Self::Promise | Self::Secret(_) => false,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! beginning of a match waits, and nothing beyond its end. Invariant: message boundaries, opcodes and the place of
 //! control frames between frames are kept.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -15,7 +16,7 @@ use super::error::FrameError;
 use super::head::{CONTROL, Fin, Head, Opcode, Speaker};
 use super::reader::{Item, Reader};
 use super::writer::Writer;
-use crate::secret::{ScrubStream, Scrubber, TextSecrets, TextStream};
+use crate::secret::{InjectError, ScrubStream, Scrubber, TextSecrets, TextStream};
 
 /// What is done to the messages of one direction.
 #[derive(Clone)]
@@ -25,7 +26,7 @@ pub enum Change {
     /// Secrets become placeholders, in text, binary and control frames.
     Scrub(Arc<Scrubber>),
     /// Placeholders become secrets, in text.
-    Inject(Arc<TextSecrets>),
+    Inject(Rc<TextSecrets>),
 }
 
 impl Change {
@@ -34,7 +35,7 @@ impl Change {
             (Self::Scrub(scrubber), _) => {
                 Stream::Scrub { stream: Box::new(scrubber.body()), keeps_length: scrubber.keeps_length() }
             }
-            (Self::Inject(secrets), Opcode::Text) => Stream::Inject(TextStream::new(Arc::clone(secrets))),
+            (Self::Inject(secrets), Opcode::Text) => Stream::Inject(TextStream::new(Rc::clone(secrets))),
             (Self::Nothing | Self::Inject(_), _) => Stream::Same,
         }
     }
@@ -170,7 +171,7 @@ impl Reframer {
             return Ok(());
         };
         let Some(message) = &mut self.message else { return Err(FrameError::Promise) };
-        let settled = message.stream.push(octets.freeze(), &mut out.injected);
+        let settled = message.stream.push(octets.freeze(), &mut out.injected)?;
         self.settle(frame.way, settled, out)
     }
 
@@ -263,10 +264,10 @@ impl Stream {
         }
     }
 
-    fn push(&mut self, octets: Bytes, injected: &mut Vec<String>) -> Bytes {
+    fn push(&mut self, octets: Bytes, injected: &mut Vec<String>) -> Result<Bytes, InjectError> {
         match self {
-            Self::Same => octets,
-            Self::Scrub { stream, .. } => stream.push(octets),
+            Self::Same => Ok(octets),
+            Self::Scrub { stream, .. } => Ok(stream.push(octets)),
             Self::Inject(stream) => stream.push(octets, injected),
         }
     }
@@ -281,7 +282,7 @@ impl Stream {
 }
 
 /// As much of a text as a control frame holds, without half a character.
-fn cut(text: &[u8]) -> &[u8] {
+pub(super) fn cut(text: &[u8]) -> &[u8] {
     let Some((kept, [next, ..])) = text.split_at_checked(CONTROL) else { return text };
     let is_inside = |octet: &u8| octet & 0xc0 == 0x80;
     if !is_inside(next) {

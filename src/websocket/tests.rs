@@ -255,7 +255,7 @@ proptest! {
             (fault, frames.last().is_some_and(|frame| frame.0 == 8))
         };
         let whole = fault(octets.len().max(1));
-        prop_assert_eq!(fault(1), whole);
+        prop_assert_eq!(fault(1), whole.clone());
         prop_assert_eq!(fault(3), whole);
     }
 }

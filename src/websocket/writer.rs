@@ -6,6 +6,7 @@
 use super::error::FrameError;
 use super::head::{Fin, Head, Opcode, Speaker};
 use super::mask::{Keys, Mask};
+use super::reframer::cut;
 
 /// Writes what one endpoint hears.
 pub(super) struct Writer {
@@ -90,6 +91,8 @@ pub enum CloseCode {
     GoingAway,
     /// 1002: the peer broke the protocol.
     ProtocolError,
+    /// 1008: what it said may not go on.
+    PolicyViolation,
     /// 1011: it could not go on, through no fault of the endpoints.
     InternalError,
     /// 1014: what is behind a gateway broke the protocol.
@@ -101,15 +104,17 @@ impl CloseCode {
         match self {
             Self::GoingAway => 1001,
             Self::ProtocolError => 1002,
+            Self::PolicyViolation => 1008,
             Self::InternalError => 1011,
             Self::BadGateway => 1014,
         }
     }
 }
 
-/// A close frame, as `speaker` would write it.
-pub fn close_frame(speaker: Speaker, code: CloseCode) -> Result<Vec<u8>, FrameError> {
+/// A close frame, as `speaker` would write it; of the reason as much as there is room for.
+pub fn close_frame(speaker: Speaker, code: CloseCode, reason: &str) -> Result<Vec<u8>, FrameError> {
     let mut out = Vec::new();
-    Writer::new(speaker).frame(Opcode::Close, Fin::Last, &code.number().to_be_bytes(), &mut out)?;
+    let payload = [&code.number().to_be_bytes(), reason.as_bytes()].concat();
+    Writer::new(speaker).frame(Opcode::Close, Fin::Last, cut(&payload), &mut out)?;
     Ok(out)
 }

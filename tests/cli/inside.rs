@@ -83,3 +83,38 @@ fn the_kernels_keyrings_of_the_user_are_out_of_reach() {
     let ran = sandboxed.sh("PATH=/usr/bin:$PATH python3 keys.py");
     assert_eq!(ran.ok(), format!("-1 {}\n", libc::ENOSYS).repeat(3));
 }
+
+/// The variable it came from, any other that repeats it, the file it came from, and a client's key.
+#[test]
+fn no_process_inside_sees_the_password_of_a_proxy_or_a_clients_key() {
+    if !namespaces() {
+        return;
+    }
+    let password = "hunter2hunter2hunter2";
+    let sandboxed = Sandboxed::bare();
+    let dir = sandboxed.dir().clone();
+    let keys = std::env::temp_dir().join(format!("portcullis-keys-{}", std::process::id()));
+    std::fs::create_dir_all(&keys).unwrap();
+    std::fs::copy(pki::path("server.key"), keys.join("client.key")).unwrap();
+    std::fs::copy(pki::path("good.pem"), dir.join("client.pem")).unwrap();
+    std::fs::write(keys.join("password"), password).unwrap();
+    let text = format!(
+        "[[upstream]]\nhosts = [\"{HOST}\"]\nclient_cert = \"client.pem\"\nclient_key = \"{keys}/client.key\"\n\
+         proxy = \"filed\"\n[proxy.filed]\nurl = \"http://127.0.0.1:3128\"\nusername = \"agent\"\n\
+         password = \"file://{keys}/password\"\n[proxy.corp]\nurl = \"http://127.0.0.1:3128\"\nusername = \"agent\"\n\
+         password = \"env://PROXY_PASSWORD\"\ndefault = true\n",
+        keys = keys.display()
+    );
+    std::fs::write(dir.join("p.toml"), text).unwrap();
+    let ran = sandboxed
+        .env("PROXY_PASSWORD", password)
+        .env("MY_PROXY", &format!("http://agent:{password}@127.0.0.1:3128"))
+        .env("KEPT", "kept")
+        .flag("--secret", &format!("TOKEN@{HOST}"))
+        .flag("-c", &dir.join("p.toml").display().to_string())
+        .sh(&format!("echo $KEPT; env; cat {0}/* 2>&1; cat /proc/*/environ; true", keys.display()));
+    std::fs::remove_dir_all(&keys).unwrap();
+    let out = ran.ok();
+    assert!(out.starts_with("kept\n"), "{out}");
+    assert!(!out.contains("hunter2") && !out.contains("PRIVATE KEY"), "{out}");
+}

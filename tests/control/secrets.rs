@@ -76,7 +76,7 @@ fn a_file_is_hidden_from_the_guest_also_after_another_took_its_place() {
         return;
     }
     let keys = Keys::new();
-    keys.put(CANARY);
+    keys.put(&CANARY);
     // Nobody looks at the file by itself, so that what is seen was asked for.
     let text = format!(
         "[limits]\nsource_poll = \"1h\"\n[secrets.KEY]\nhosts = [\"a.example\"]\nfrom = \"file://{}\"\n",
@@ -95,7 +95,7 @@ fn a_file_is_hidden_from_the_guest_also_after_another_took_its_place() {
         Held { name: name.clone(), child, input, output: std::io::BufReader::new(output) }
     };
     let placeholder = held.line();
-    assert!(placeholder.starts_with("ghp_") && placeholder != CANARY, "{placeholder}");
+    assert!(placeholder.starts_with("ghp_") && placeholder != *CANARY, "{placeholder}");
     assert_eq!(held.line(), "ready");
 
     let list = listed(&name);
@@ -123,7 +123,7 @@ fn a_file_that_cannot_be_hidden_starts_nothing() {
         return;
     }
     let keys = Keys::new();
-    keys.put(CANARY);
+    keys.put(&CANARY);
     let text =
         format!("[secrets.KEY]\nhosts = [\"a.example\"]\nfrom = \"file://{}\"\n", keys.key().display());
     let config = keys.config(&text);

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::task::spawn_local;
 
 use super::raw_upstream::{self, Record};
-use super::{mirror, run};
+use super::{connection, mirror, run};
 
 /// What must become of a form.
 pub(crate) enum Fate {
@@ -27,7 +27,7 @@ pub(crate) const HELLO: Fate = Passed(&[("POST", "/x", "hello")]);
 
 /// Sends `bytes`, then half-closes; gives all that came back and what upstream got.
 async fn exchange(bytes: &[u8]) -> (String, Record) {
-    let (mut guest, guest_end) = duplex(1 << 20);
+    let (mut guest, guest_end) = connection(1 << 20);
     let (upstream_end, upstream) = duplex(1 << 20);
     let record = Record::default();
     spawn_local({

@@ -13,7 +13,7 @@ use super::h2_frames::{
     WINDOW_UPDATE, block, frame, frames, status,
 };
 use super::h2_upstream::{self, Record};
-use super::{mirror, run};
+use super::{connection, mirror, run};
 
 /// What must become of a form.
 enum Fate {
@@ -62,7 +62,7 @@ fn data(text: &str, flags: u8) -> Vec<u8> {
 /// Sends `parts` after a preface, each when nothing more happens after the one before; gives the frames that
 /// came, and what upstream got.
 async fn exchange(parts: &[&[u8]]) -> (Vec<Frame>, Record) {
-    let (mut guest, guest_end) = duplex(8 << 20);
+    let (mut guest, guest_end) = connection(8 << 20);
     let (upstream_end, upstream) = duplex(1 << 20);
     let record = Record::default();
     spawn_local(h2_upstream::serve(upstream, record.clone()));

@@ -36,7 +36,11 @@ pub(super) const SECRET: &str = "sk-proj-a-canary-that-nobody-may-see-0123";
 /// A setting whose origin has the secret, and the secret's placeholder.
 pub(super) fn setting(alpn: Alpn) -> (Setting, String) {
     let value = SecretValue::new(SECRET.as_bytes().to_vec()).unwrap();
-    let secrets = Secrets::new(vec![SecretSpec::new("KEY", value, &["a.example"]).unwrap()]).unwrap();
+    let secrets = Secrets::new(vec![
+        SecretSpec::new("KEY", value, &["a.example"]).unwrap(),
+        crate::canary::Canary::of_test().secret(),
+    ])
+    .unwrap();
     let placeholder = secrets.placeholders()[0].1.to_string();
     (Setting { secrets, ..Setting::new(alpn) }, placeholder)
 }

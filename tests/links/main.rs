@@ -7,6 +7,9 @@
     reason = "what a test does not reckon with ends it"
 )]
 
+#[expect(dead_code, reason = "each harness uses its part")]
+#[path = "../support/canary.rs"]
+mod canary;
 #[expect(dead_code, reason = "the guest is shared with the tests of the network")]
 #[path = "../support/guest.rs"]
 mod guest;

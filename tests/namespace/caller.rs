@@ -6,8 +6,9 @@ use std::fmt;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 
-use crate::spawner;
+use crate::{canary, spawner};
 
 /// Where programs are looked up: not in a home, which a plain user may not enter.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -31,6 +32,9 @@ pub(crate) const OWN_ETC: &str = "mkdir /mnt/etc; cp /etc/passwd /etc/group /etc
     mount --bind /mnt/etc /etc";
 pub(crate) const STAGED_SELF: &str = "/mnt/self";
 const PLAIN_USER: &str = "65534";
+
+/// A value in the environment of every parent, which no command may see.
+static CANARY: LazyLock<String> = LazyLock::new(canary::value);
 
 /// Who starts the sandbox.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -101,6 +105,7 @@ impl Caller {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         staged.env("PATH", PATH).env("HOME", "/tmp/home").env("LC_ALL", "C").env_remove("XDG_RUNTIME_DIR");
+        staged.env(spawner::CANARY, CANARY.as_str());
         staged
     }
 
@@ -135,7 +140,10 @@ pub(crate) fn run(command: &mut Command, input: &[u8]) -> Output {
     std::thread::scope(|scope| {
         // A command that does not read its input is no error.
         scope.spawn(move || drop(stdin.write_all(input)));
-        child.wait_with_output().unwrap()
+        let output = child.wait_with_output().unwrap();
+        canary::assert_not_in(&CANARY, "stdout", &output.stdout);
+        canary::assert_not_in(&CANARY, "stderr", &output.stderr);
+        output
     })
 }
 

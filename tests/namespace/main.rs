@@ -8,6 +8,10 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a test runner of its own")]
 #![expect(clippy::unwrap_used, reason = "every function here is part of a test")]
 
+#[expect(dead_code, reason = "each harness uses its part")]
+#[path = "../support/canary.rs"]
+mod canary;
+
 mod caller;
 mod confinement;
 mod failures;

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use portcullis::limits::Limits;
+use portcullis::link::memory::MemoryLink;
 use portcullis::link::{Link, memory};
 use portcullis::net::{self, Arrival, Arrivals, Config, Counters, Incoming, TcpStream};
 
+use crate::canary::{Canary, End, Watched};
 use crate::guest::{Guest, GuestStream};
 
 pub(crate) const V4: &str = "192.0.2.1:443";
@@ -29,7 +31,7 @@ impl Bed {
 
     pub(crate) fn with(limits: Limits) -> Self {
         let config = Config { limits: Arc::new(limits), ..Config::for_slot(3) };
-        let (ours, theirs) = memory::pair(256, 1500);
+        let (ours, theirs) = cable(256, 1500);
         Self::plug(ours, theirs, config)
     }
 
@@ -64,6 +66,12 @@ impl Bed {
         let ours = self.incoming().await.accept();
         (theirs.await.unwrap(), ours)
     }
+}
+
+/// A cable, of which the guest's end is watched for the canary; as every cable of these tests is.
+pub(crate) fn cable(capacity: usize, mtu: usize) -> (MemoryLink, Watched<MemoryLink>) {
+    let (ours, theirs) = memory::pair(capacity, mtu);
+    (ours, Canary::of_test().watched(End::Guests, theirs))
 }
 
 pub(crate) fn address(addr: &str) -> SocketAddr {

@@ -3,7 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use portcullis::link::memory;
 use portcullis::net::{self, Arrival, Config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -165,7 +164,7 @@ fn drained_stream_whose_guest_takes_nothing_is_reset_after_the_limit() {
 fn end_of_the_link_ends_everything() {
     run(async {
         let config = Config::for_slot(3);
-        let (ours, theirs) = memory::pair(64, 1500);
+        let (ours, theirs) = super::bed::cable(64, 1500);
         let guest = Guest::new(theirs, &config);
         let (driver, mut arrivals) = net::start(ours, config);
         let driver = tokio::task::spawn_local(driver);

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use portcullis::limits::Limits;
-use portcullis::link::{Family, memory};
+use portcullis::link::Family;
 use portcullis::net::{Config, TcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -141,7 +141,7 @@ fn loss_reordering_and_doubles_change_no_byte() {
     for (family, seed) in [(Family::V4, 31), (Family::V6, 32), (Family::V4, 33), (Family::V6, 34)] {
         run(async {
             let config = Config { seed, ..Config::for_slot(3) };
-            let (ours, theirs) = memory::pair(256, 1500);
+            let (ours, theirs) = super::bed::cable(256, 1500);
             let faults = Faults { lost: 10, doubled: 20, late: 30 };
             let bed = Bed::plug(Lossy::new(ours, faults, seed), theirs, config);
             let (theirs, ours) = connected(&bed, family, 80).await;
@@ -171,7 +171,7 @@ fn loss_reordering_and_doubles_change_no_byte() {
 fn handshake_survives_loss() {
     run(async {
         // Every third frame is lost: of thirty handshakes some lose the SYN, some the answer, some the ACK.
-        let (ours, theirs) = memory::pair(256, 1500);
+        let (ours, theirs) = super::bed::cable(256, 1500);
         let bed = Bed::plug(
             Lossy::new(ours, Faults { lost: 330, doubled: 0, late: 0 }, 41),
             theirs,
@@ -253,7 +253,7 @@ fn thousand_connections_in_turn_leave_nothing_behind() {
 fn end_of_the_link_ends_a_connection_that_waits() {
     run(async {
         let config = Config::for_slot(3);
-        let (ours, theirs) = memory::pair(64, 1500);
+        let (ours, theirs) = super::bed::cable(64, 1500);
         let (driver, _arrivals) = portcullis::net::start(ours, config);
         let into = driver.guest();
         let driver = tokio::task::spawn_local(driver);

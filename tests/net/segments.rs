@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use portcullis::limits::Limits;
-use portcullis::link::memory;
 use portcullis::net;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -202,7 +201,7 @@ fn nobody_to_take_arrivals_is_a_refusal() {
         let mut bed = Bed::new(Limits::default());
         bed.tcp(far(V4), syn(4_000, 99), b"");
         assert_eq!(bed.answer().await, None);
-        let (_, spare) = memory::pair(1, 1500);
+        let (_, spare) = super::bed::cable(1, 1500);
         let (_driver, other) = net::start(spare, bed.config.clone());
         drop(std::mem::replace(&mut bed.arrivals, other));
         assert_eq!(bed.answer().await.unwrap().flags, RST | ACK);

@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
-use portcullis::link::memory;
 use portcullis::net::{Arrival, Config, Unreachable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -96,7 +95,7 @@ fn closed_window_opens_again_without_a_timer() {
 fn frozen_guest_loses_nothing() {
     run(async {
         let config = Config::for_slot(3);
-        let (ours, theirs) = memory::pair(8, 1500);
+        let (ours, theirs) = super::bed::cable(8, 1500);
         let mut bed = Bed::plug(ours, theirs, config);
         let (mut theirs, mut ours) = bed.connected(V4).await;
         bed.guest.freeze(Frozen::Yes);
@@ -117,7 +116,7 @@ fn loss_reordering_and_doubles_change_no_byte() {
     for (to, seed) in [(V4, 11), (V6, 12), (V4, 13), (V6, 14)] {
         run(async {
             let config = Config { seed, ..Config::for_slot(3) };
-            let (ours, theirs) = memory::pair(256, 1500);
+            let (ours, theirs) = super::bed::cable(256, 1500);
             let faults = Faults { lost: 10, doubled: 20, late: 30 };
             let mut bed = Bed::plug(Lossy::new(ours, faults, seed), theirs, config);
             let (theirs, ours) = bed.connected(to).await;

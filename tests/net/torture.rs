@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use portcullis::link::memory;
 use portcullis::net::{Config, TcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -40,7 +39,7 @@ async fn exchange(mut theirs: GuestStream, mut ours: TcpStream, (up, down): (Vec
 
 fn lossy(seed: u64, faults: Faults, guest_seed: u64) -> Bed {
     let config = Config { seed, ..Config::for_slot(3) };
-    let (ours, theirs) = memory::pair(256, 1500);
+    let (ours, theirs) = super::bed::cable(256, 1500);
     Bed::seeded(Lossy::new(ours, faults, seed), theirs, (config, guest_seed))
 }
 
@@ -106,7 +105,7 @@ fn the_seed_for_wrapping_numbers_makes_them_wrap() {
         let _stream = bed.incoming().await.unwrap().accept();
         assert_eq!(bed.answer().await.unwrap().sequence, FIRST);
         // And those of the guest.
-        let (ours, mut theirs) = memory::pair(8, 1500);
+        let (ours, mut theirs) = super::bed::cable(8, 1500);
         let guest = Guest::seeded(ours, &config, WRAPPING);
         guest.begin(4_000, V4.parse().unwrap()).forget();
         std::future::poll_fn(|cx| portcullis::link::Link::poll_receive_ready(&mut theirs, cx)).await.unwrap();
@@ -183,7 +182,7 @@ fn windows_that_close_again_and_again_stop_nothing() {
 fn a_cable_of_one_frame_carries_both_directions() {
     for to in [V4, V6] {
         run(async {
-            let (ours, theirs) = memory::pair(1, 1500);
+            let (ours, theirs) = super::bed::cable(1, 1500);
             let mut bed = Bed::plug(ours, theirs, Config::for_slot(3));
             let (theirs, ours) = bed.connected(to).await;
             exchange(theirs, ours, (noise(200_000, 1), noise(200_000, 2))).await;

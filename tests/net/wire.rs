@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis::limits::Limits;
-use portcullis::link::memory::{self, MemoryLink};
+use portcullis::link::memory::MemoryLink;
 use portcullis::link::{Frame, Link};
 use portcullis::net::{self, Arrival, Arrivals, Config, Counters, Incoming, NewAssociation, Stats};
 
+use crate::canary::Watched;
 use crate::guest::{datagram, packet};
 
 pub(crate) const FIN: u8 = 0x01;
@@ -20,7 +21,7 @@ pub(crate) const URG: u8 = 0x20;
 
 /// A cable whose far end is the test.
 pub(crate) struct Bed {
-    pub(crate) link: MemoryLink,
+    pub(crate) link: Watched<MemoryLink>,
     pub(crate) config: Config,
     pub(crate) arrivals: Arrivals,
     pub(crate) counters: Counters,
@@ -43,7 +44,7 @@ impl Bed {
     }
 
     pub(crate) fn of(config: Config) -> Self {
-        let (ours, link) = memory::pair(64, 1500);
+        let (ours, link) = super::bed::cable(64, 1500);
         let (driver, arrivals) = net::start(ours, config.clone());
         let (counters, into) = (driver.counters(), driver.guest());
         tokio::task::spawn_local(driver);

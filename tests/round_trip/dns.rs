@@ -5,8 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use portcullis::name::HOST_ALIAS;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::TlsConnector;
 
-use crate::memory::{HOST, Plan, addresses, question, run};
+use crate::memory::{Bed, HOST, Plan, addresses, question, run};
 
 /// 198.18.0.0/15.
 fn is_mapped(addr: IpAddr) -> bool {
@@ -85,6 +88,63 @@ fn any_address_is_a_nameserver_and_nothing_else_takes_datagrams() {
             let refused = asked(elsewhere).await.unwrap_err();
             assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "{elsewhere}");
         }
+        bed.finish().await;
+    });
+}
+
+/// The answer of whoever is at `to`, over TLS to a resolver of this name or address.
+async fn ask_under_tls(bed: &Bed, to: &str, name: &str, alpn: &[&[u8]]) -> std::io::Result<Message> {
+    let stream = bed.guest.connect(to.parse().unwrap()).await?;
+    let connector = TlsConnector::from(std::sync::Arc::new(bed.offer().alpn(alpn).0));
+    let mut stream = connector.connect(ServerName::try_from(name.to_owned()).unwrap(), stream).await?;
+    let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+    assert_eq!(agreed.as_deref(), alpn.first().copied());
+    let query = question("denied.example", RecordType::A);
+    stream.write_u16(u16::try_from(query.len()).unwrap()).await?;
+    stream.write_all(&query).await?;
+    // Closed for writing: the answer comes all the same, then the end.
+    stream.shutdown().await?;
+    let mut answer = vec![0; stream.read_u16().await?.into()];
+    stream.read_exact(&mut answer).await?;
+    assert_eq!(stream.read(&mut [0]).await?, 0, "close_notify");
+    Ok(Message::from_vec(&answer).unwrap())
+}
+
+#[test]
+fn dns_over_tls_to_any_address_is_answered_here() {
+    run(async {
+        let bed = Plan::new().start();
+        let gateway = bed.gateway().to_string();
+        for (to, name) in [
+            ("8.8.8.8:853", "dns.google"),
+            ("8.8.8.8:853", "8.8.8.8"),
+            ("[2606:4700:4700::1111]:853", "2606:4700:4700::1111"),
+            (&format!("{gateway}:853"), gateway.as_str()),
+        ] {
+            for alpn in [&[][..], &[&b"dot"[..]][..]] {
+                let answer = ask_under_tls(&bed, to, name, alpn).await.unwrap();
+                assert!(is_mapped(addresses(&answer)[0]), "{to} {name}");
+            }
+        }
+        bed.finish().await;
+    });
+}
+
+#[test]
+fn nothing_but_dns_is_spoken_on_the_port_of_dns_over_tls() {
+    run(async {
+        let bed = Plan::new().start();
+        assert!(ask_under_tls(&bed, "8.8.8.8:853", "8.8.8.8", &[b"h2"]).await.is_err());
+        let wrong = ask_under_tls(&bed, "8.8.8.8:853", "9.9.9.9", &[]).await.unwrap_err();
+        assert!(
+            wrong.to_string().contains("only valid for IpAddress(8.8.8.8)"),
+            "the leaf is for the address: {wrong}"
+        );
+        let mut plain = bed.guest.connect("8.8.8.8:853".parse().unwrap()).await.unwrap();
+        plain.write_all(b"GET / HTTP/1.1\r\nhost: dns.google\r\n\r\n").await.unwrap();
+        let mut heard = Vec::new();
+        let _reset = plain.read_to_end(&mut heard).await;
+        assert!(!heard.windows(4).any(|window| window == b"HTTP"), "{heard:?}");
         bed.finish().await;
     });
 }

@@ -199,7 +199,12 @@ impl Dial for Detour {
 }
 
 /// A nameserver to which every name has [`ELSEWHERE`].
-async fn nameserver() -> SocketAddr {
+pub(crate) async fn nameserver() -> SocketAddr {
+    nameserver_of(ELSEWHERE).await
+}
+
+/// A nameserver to which every name has this address.
+pub(crate) async fn nameserver_of(address: Ipv4Addr) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let addr = socket.local_addr().unwrap();
     tokio::task::spawn_local(async move {
@@ -209,7 +214,7 @@ async fn nameserver() -> SocketAddr {
             let asked = query.queries[0].clone();
             let mut reply = Message::response(query.metadata.id, OpCode::Query);
             if asked.query_type == RecordType::A {
-                reply.add_answer(Record::from_rdata(asked.name.clone(), 300, RData::A(A(ELSEWHERE))));
+                reply.add_answer(Record::from_rdata(asked.name.clone(), 300, RData::A(A(address))));
             }
             reply.add_query(asked);
             socket.send_to(&reply.to_vec().unwrap(), from).await.unwrap();

@@ -10,6 +10,9 @@
     reason = "what a test does not reckon with ends it"
 )]
 
+#[expect(dead_code, reason = "each harness uses its part")]
+#[path = "../support/canary.rs"]
+mod canary;
 #[expect(dead_code, reason = "the guest is shared with the tests of the network")]
 #[path = "../support/guest.rs"]
 mod guest;
@@ -18,6 +21,10 @@ mod guest;
 mod memory;
 #[path = "../support/pki.rs"]
 mod pki;
+#[path = "../support/pki_made.rs"]
+mod pki_made;
+#[path = "../support/proxy.rs"]
+mod proxy;
 
 /// Runs each of these on HTTP/1.1 and on HTTP/2.
 macro_rules! on_h1_and_h2 {
@@ -32,7 +39,6 @@ macro_rules! on_h1_and_h2 {
 }
 
 mod audit;
-mod canary;
 mod certificates;
 mod datagrams;
 mod dns;
@@ -43,9 +49,12 @@ mod live;
 mod many;
 mod opaque;
 mod policy;
+mod proxies;
 mod published;
 mod secrets;
 mod tls;
+mod upstreams;
+mod watch;
 
 use rustls::{ALL_VERSIONS, ServerConfig};
 

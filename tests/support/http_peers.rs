@@ -23,6 +23,8 @@ use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
+use crate::canary::{self, Canary};
+
 /// A body fed by a test.
 pub(crate) struct Fed(mpsc::Receiver<Piece>);
 
@@ -166,7 +168,7 @@ pub(crate) struct Setting {
 
 impl Setting {
     pub(crate) fn new(alpn: Alpn) -> Self {
-        let secrets = Secrets::new(Vec::new()).unwrap();
+        let secrets = Secrets::new(vec![Canary::of_test().secret()]).unwrap();
         Self { alpn, limits: Limits::default(), secrets, events: Rc::new(|_| {}) }
     }
 
@@ -177,12 +179,13 @@ impl Setting {
             origin: Origin { scheme: Scheme::Http, host: HostName::parse("a.example").unwrap(), port: 80 },
             secrets: self.secrets.clone(),
             limits: Arc::new(self.limits.clone()),
+            response_timeout: None,
             events: self.events.clone(),
             can_record: Rc::new(|| true),
             judge: Rc::new(|_, _| Ok(Leave::default())),
         };
         let serving = spawn_local(serve(guest_end, self.alpn, upstream, mirror));
-        let io = TokioIo::new(guest);
+        let io = TokioIo::new(Canary::of_test().tapped("the guest's connection", guest));
         let (sender, conn) = match self.alpn {
             Alpn::Http1 => {
                 let (sender, conn) = client::conn::http1::Builder::new()
@@ -252,5 +255,5 @@ pub(crate) async fn text(body: Incoming) -> String {
 pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    LocalSet::new().block_on(&runtime, test);
+    canary::over(|| LocalSet::new().block_on(&runtime, test));
 }

@@ -10,15 +10,13 @@ mod client;
 mod dns;
 #[path = "memory/origin.rs"]
 mod origin;
-#[path = "memory/watch.rs"]
-mod watch;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
 use portcullis::audit::{Event, Record};
-use portcullis::config::Config;
+use portcullis::config::{Config, Flags};
 use portcullis::limits::Limits;
 use portcullis::link::{Link, memory};
 use portcullis::name::HostPattern;
@@ -29,13 +27,14 @@ use portcullis::secret::{Location, SecretSpec, SecretValue};
 use tokio::sync::broadcast;
 use tokio::task::LocalSet;
 
+use crate::canary::{self, Watched};
 use crate::guest::Guest;
 use crate::pki;
 
+pub(crate) use crate::canary::Canary;
 pub(crate) use client::{End, Http, Offer};
 pub(crate) use dns::{addresses, question};
 pub(crate) use origin::{Origin, Reply, Seen};
-pub(crate) use watch::Canary;
 
 /// The host that may have the secret.
 pub(crate) const HOST: &str = "api.example.com";
@@ -52,8 +51,10 @@ const MTU: usize = 1500;
 /// Runs a test on one thread.
 pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, async {
-        tokio::time::timeout(WATCHDOG, Box::pin(test)).await.expect("the test hangs");
+    canary::over(|| {
+        LocalSet::new().block_on(&runtime, async {
+            tokio::time::timeout(WATCHDOG, Box::pin(test)).await.expect("the test hangs");
+        });
     });
 }
 
@@ -76,7 +77,7 @@ impl Plan {
     pub(crate) fn with_swap(swap: Vec<Location>) -> Self {
         let canary = Canary::new();
         // No question leaves this machine: nobody listens there.
-        let nameservers = vec![SocketAddr::from(([127, 0, 0, 1], 9))];
+        let nameservers = vec![SocketAddr::from(([127, 0, 0, 1], 9)).into()];
         let config = Config { upstream_ca: vec![pki::path("ca.pem")], nameservers, ..Config::default() };
         // Flows that a test left open are not waited for.
         let limits = Limits { shutdown: Duration::from_millis(50), ..Limits::default() };
@@ -130,6 +131,20 @@ impl Plan {
         self
     }
 
+    /// The `[[upstream]]` and `[proxy]` of a configuration.
+    pub(crate) fn toml(mut self, text: &str) -> Self {
+        self.config.upstreams = Config::parse(text).unwrap().upstreams;
+        self
+    }
+
+    /// The same of a file in that directory.
+    pub(crate) fn toml_in(mut self, directory: &Path, text: &str) -> Self {
+        let file = directory.join("portcullis.toml");
+        std::fs::write(&file, text).unwrap();
+        self.config.upstreams = Config::load(Some(&file), Flags::default()).unwrap().upstreams;
+        self
+    }
+
     /// `[tls] passthrough`.
     pub(crate) fn passthrough(mut self, host: &str) -> Self {
         self.config.passthrough.push(HostPattern::parse(host).unwrap());
@@ -144,7 +159,7 @@ impl Plan {
 
     /// `[net] nameservers`.
     pub(crate) fn nameserver(mut self, addr: SocketAddr) -> Self {
-        self.config.nameservers = vec![addr];
+        self.config.nameservers = vec![addr.into()];
         self
     }
 
@@ -190,9 +205,13 @@ impl Plan {
         let prepared = builder.config(config).limits(limits).slot(slot).prepare().unwrap();
         let sandbox = prepared.start(ours).unwrap();
         let network = net::Config::for_slot(slot);
-        let guest = Guest::new(canary.watched(theirs), &network);
+        let guest = Guest::new(watched(&canary, theirs), &network);
         Bed { guest, events: sandbox.events(), sandbox: Some(sandbox), network, canary }
     }
+}
+
+fn watched<L: Link>(canary: &Canary, theirs: L) -> Watched<L> {
+    canary.watched(canary::End::Guests, theirs)
 }
 
 fn secret(name: &str, value: &str, host: &str, swap: Vec<Location>) -> SecretSpec {
@@ -216,7 +235,7 @@ impl Bed {
 
     /// Unplugs the guest and plugs another in.
     pub(crate) fn replug<T: Link + 'static>(&mut self, theirs: T) {
-        self.guest = Guest::new(self.canary.watched(theirs), &self.network);
+        self.guest = Guest::new(watched(&self.canary, theirs), &self.network);
     }
 
     /// The gateway's IPv4 address.

@@ -2,6 +2,7 @@
 #![expect(dead_code, reason = "each test uses its own part")]
 
 pub(crate) mod apis;
+pub(crate) mod canary;
 pub(crate) mod git;
 pub(crate) mod pki;
 pub(crate) mod sandboxed;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::canary;
 use super::upstream::Upstream;
 
 /// The host that may have the secret.
@@ -18,6 +19,8 @@ const PATIENCE: &str = "300";
 pub(crate) struct Sandboxed {
     /// The value that must never be seen inside.
     pub(crate) secret: String,
+    /// Another, which every run has whatever its test does.
+    canary: String,
     dir: PathBuf,
     command: Command,
 }
@@ -31,13 +34,13 @@ impl Sandboxed {
             .flag("--upstream-ca", concat!(env!("CARGO_MANIFEST_DIR"), "/certs/ca.pem"))
     }
 
-    /// `portcullis run` that allows nothing, with a canary in the variable `TOKEN`.
+    /// `portcullis run` that allows nothing but the canary its host, with another in the variable `TOKEN`.
     pub(crate) fn bare() -> Self {
         static RUNS: AtomicU32 = AtomicU32::new(0);
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("portcullis-test-{}-{run}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        let secret = format!("canary-{:016x}{:016x}", random(), random());
+        let (secret, canary) = (canary::value(), canary::value());
         let mut command = Command::new("timeout");
         command
             .args(["-k", "10", PATIENCE, env!("CARGO_BIN_EXE_portcullis")])
@@ -46,10 +49,12 @@ impl Sandboxed {
             .arg(dir.join("audit.jsonl"))
             .arg("--log")
             .arg(dir.join("log"))
+            .args(["--secret", &format!("{}@{}", canary::NAME, canary::HOST)])
+            .env(canary::NAME, &canary)
             .env("TOKEN", &secret)
             .env("PORTCULLIS_LOG", "portcullis=trace")
             .stdin(Stdio::null());
-        Self { secret, dir, command }
+        Self { secret, canary, dir, command }
     }
 
     /// One more flag of `portcullis run`.
@@ -71,26 +76,26 @@ impl Sandboxed {
 
     /// Runs a shell script inside and waits for it.
     pub(crate) fn sh(self, script: &str) -> Ran {
-        let Self { secret, dir, mut command } = self;
+        let Self { secret, canary, dir, mut command } = self;
         command.args(["--", "sh", "-c", script]).current_dir(&dir);
         let output = command.output().unwrap();
-        Ran::collect(&secret, &dir, output)
+        Ran::collect(&[secret, canary], &dir, output)
     }
 
     /// Starts a shell script inside, whose standard input stays open until [`Running::finish`].
     pub(crate) fn start(self, script: &str) -> Running {
-        let Self { secret, dir, mut command } = self;
+        let Self { secret, canary, dir, mut command } = self;
         command.args(["--", "sh", "-c", script]).current_dir(&dir);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        Running { secret, dir, child, stdout }
+        Running { secrets: [secret, canary], dir, child, stdout }
     }
 }
 
 /// A sandboxed command that runs.
 pub(crate) struct Running {
-    secret: String,
+    secrets: [String; 2],
     dir: PathBuf,
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -126,7 +131,7 @@ impl Running {
         self.stdout.read_to_end(&mut rest).unwrap();
         let mut output = self.child.wait_with_output().unwrap();
         output.stdout = rest;
-        Ran::collect(&self.secret, &self.dir, output)
+        Ran::collect(&self.secrets, &self.dir, output)
     }
 }
 
@@ -138,16 +143,14 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    fn collect(secret: &str, dir: &Path, output: Output) -> Self {
+    fn collect(secrets: &[String], dir: &Path, output: Output) -> Self {
         let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap_or_default();
         let ran = Ran { audit: read("audit.jsonl"), log: read("log"), output };
-        for (place, text) in [
-            ("stdout", ran.stdout()),
-            ("stderr", ran.stderr()),
-            ("audit", ran.audit.clone()),
-            ("log", ran.log.clone()),
-        ] {
-            assert!(!text.contains(secret), "the secret is in {place}:\n{text}");
+        for secret in secrets {
+            canary::assert_not_in(secret, "stdout", &ran.output.stdout);
+            canary::assert_not_in(secret, "stderr", &ran.output.stderr);
+            canary::assert_not_in(secret, "audit", ran.audit.as_bytes());
+            canary::assert_not_in(secret, "log", ran.log.as_bytes());
         }
         std::fs::remove_dir_all(dir).unwrap();
         ran
@@ -179,10 +182,6 @@ impl Ran {
         let lines = self.audit.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         lines.filter(|record| record["event"] == kind).collect()
     }
-}
-
-fn random() -> u64 {
-    getrandom::u64().unwrap()
 }
 
 /// Whether namespaces can be made here; says loudly when not, and insists where the environment says so.

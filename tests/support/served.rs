@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
+use crate::canary;
+
 /// The host that may have the secret.
 pub(crate) const HOST: &str = "api.example.com";
 /// What is waited for at most before it is a hang.
@@ -55,6 +57,8 @@ impl Drop for Scratch {
 pub(crate) struct Serve {
     pub(crate) command: Command,
     pub(crate) secret: String,
+    /// Another, which every server has.
+    pub(crate) canary: String,
     pub(crate) scratch: Scratch,
 }
 
@@ -62,19 +66,21 @@ impl Serve {
     /// `serve --link LINK`, with `DIR` in LINK for the directory it shares with its guest.
     pub(crate) fn new(link: &str) -> Self {
         let scratch = Scratch::new().give_away();
-        let secret = format!("canary-{:016x}{:016x}", getrandom::u64().unwrap(), getrandom::u64().unwrap());
+        let (secret, canary) = (canary::value(), canary::value());
         let mut command = plain(env!("CARGO_BIN_EXE_portcullis"));
         command
             .args(["serve", "--link", &link.replace("DIR", scratch.0.to_str().unwrap())])
             .arg("--log")
             .arg(scratch.join("log"))
+            .args(["--secret", &format!("{}@{}", canary::NAME, canary::HOST)])
+            .env(canary::NAME, &canary)
             .env("TOKEN", &secret)
             .env("PORTCULLIS_LOG", "portcullis=trace")
             .current_dir(&scratch.0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        Self { command, secret, scratch }
+        Self { command, secret, canary, scratch }
     }
 
     /// More of the command line.
@@ -97,7 +103,7 @@ impl Serve {
         let (lines, said) = sync_channel(64);
         let stderr = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || stderr.lines().try_for_each(|line| lines.send(line.unwrap())));
-        let served = Served { child, said, secret: self.secret, scratch: self.scratch };
+        let served = Served { child, said, secret: self.secret, canary: self.canary, scratch: self.scratch };
         let ready = served.line();
         assert!(ready.starts_with("portcullis: listening at "), "{ready}");
         served
@@ -121,6 +127,7 @@ pub(crate) struct Served {
     child: Child,
     said: Receiver<String>,
     pub(crate) secret: String,
+    canary: String,
     pub(crate) scratch: Scratch,
 }
 
@@ -160,8 +167,10 @@ impl Served {
         }
         let status = self.child.wait().unwrap();
         look(&self.scratch.0);
-        let written = [self.scratch.read("log"), said.join("\n")];
-        assert!(!written.concat().contains(&self.secret), "the secret was written");
+        for secret in [&self.secret, &self.canary] {
+            canary::assert_not_in(secret, "the log", self.scratch.read("log").as_bytes());
+            canary::assert_not_in(secret, "what it said", said.join("\n").as_bytes());
+        }
         (status, said)
     }
 }

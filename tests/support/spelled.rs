@@ -1,4 +1,7 @@
-//! Every way to write a secret that must not reach a guest, and whether a text has one: plain, slow, and on its own.
+//! Every way to write a secret that must not reach a guest, and what a text that has some is without them: plain, slow,
+//! and on its own.
+
+use std::cmp::Reverse;
 
 /// What decides which of several; every test has a source of its own.
 pub(crate) trait Choice {
@@ -143,16 +146,10 @@ fn json(character: char, lower: bool) -> String {
 
 /// The texts that may not be in an answer in any escaping: of base64, the characters that are the secret's alone.
 pub(crate) fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
-    let hexadecimal: String = secret.iter().map(|octet| format!("{octet:02x}")).collect();
     let plus = secret.iter().map(|octet| if *octet == b' ' { b'+' } else { *octet }).collect();
-    let mut forms = vec![
-        secret.to_vec(),
-        plus,
-        hexadecimal.clone().into_bytes(),
-        hexadecimal.to_uppercase().into_bytes(),
-    ];
-    for alphabet in [STANDARD, URL_SAFE] {
-        for before in 0..3 {
+    let mut forms = vec![secret.to_vec(), plus];
+    for before in 0..3 {
+        for alphabet in [STANDARD, URL_SAFE] {
             // A character is the secret's alone if no neighbour changes it.
             let around = |neighbour: u8| {
                 let neighbours = [neighbour; 2];
@@ -162,28 +159,64 @@ pub(crate) fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
             forms.push(both.iter().filter(|(one, other)| one == other).map(|(one, _)| *one).collect());
         }
     }
+    let digits: String = secret.iter().map(|octet| format!("{octet:02x}")).collect();
+    forms.extend([digits.to_uppercase(), digits].into_iter().rev().map(String::into_bytes));
     forms
+}
+
+/// What the guest gets for each of [`forms`]: the placeholder, or that form of as much of it as the secret is long.
+pub(crate) fn stand_ins(secret: &[u8], placeholder: &[u8]) -> Vec<Vec<u8>> {
+    let fitted: Vec<u8> = placeholder.iter().copied().cycle().take(secret.len()).collect();
+    let mut forms = forms(&fitted);
+    forms[..2].fill(placeholder.to_vec());
+    forms
+}
+
+/// What the guest gets of `text`, with `stand_ins` for `forms`; `None` where it has none of them.
+///
+/// Of all forms in the text the leftmost is replaced, then what is leftmost after it: of several at one place the
+/// longest, then the first. Nothing is looked for in what was written, which may complete by chance what stands before.
+/// Where nothing stands in for a form of another length, what is longer for its escapes is filled up with asterisks.
+pub(crate) fn scrubbed(text: &[u8], forms: &[Vec<u8>], stand_ins: &[Vec<u8>]) -> Option<Vec<u8>> {
+    let is_filled = forms.iter().zip(stand_ins).all(|(form, own)| form.len() == own.len());
+    let escapes: Vec<_> = forms.iter().map(|form| spellings(form)).collect();
+    let (mut out, mut rest, mut is_changed) = (Vec::new(), text, false);
+    while let Some((first, after)) = rest.split_first() {
+        let Some((length, form)) = at_start(rest, forms, &escapes) else {
+            out.push(*first);
+            rest = after;
+            continue;
+        };
+        let end = out.len() + length;
+        out.extend(&stand_ins[form]);
+        if is_filled {
+            out.resize(end, b'*');
+        }
+        rest = &rest[length..];
+        is_changed = true;
+    }
+    is_changed.then_some(out)
 }
 
 /// Whether `text` has one of `forms` somewhere, each character as it is or escaped.
 pub(crate) fn has_any(text: &[u8], forms: &[Vec<u8>]) -> bool {
-    first(text, forms).is_some()
+    let escapes: Vec<_> = forms.iter().map(|form| spellings(form)).collect();
+    (0..text.len()).any(|start| at_start(&text[start..], forms, &escapes).is_some())
 }
 
-/// Where `text` has one of `forms` first, and which.
-pub(crate) fn first<'f>(text: &[u8], forms: &'f [Vec<u8>]) -> Option<(usize, &'f [u8])> {
-    let escapes: Vec<_> = forms.iter().map(|form| spellings(form)).collect();
-    (0..text.len()).find_map(|start| {
-        let rest = &text[start..];
-        // Most places are told by their first character, which spares the tests the most of their time.
-        let may_start = |form: &[u8], escapes: &[(usize, Spelling)]| {
-            rest[0] == form[0]
-                || (is_lead(rest[0]) && escapes.iter().any(|(_, spelling)| starts(rest, spelling).is_some()))
-        };
-        let mut likely = forms.iter().zip(&escapes).filter(|(form, escapes)| may_start(form, escapes));
-        let (form, _) = likely.find(|(form, _)| reading(rest, form) == Reading::Whole)?;
-        Some((start, form.as_slice()))
-    })
+/// The longest of `forms` that `text` starts with, of several the first: its length there and its index.
+fn at_start(text: &[u8], forms: &[Vec<u8>], escapes: &[Vec<(usize, Spelling)>]) -> Option<(usize, usize)> {
+    // Most places are told by their first character, which spares the tests the most of their time.
+    let may_start = |form: &[u8], escapes: &[(usize, Spelling)]| {
+        text[0] == form[0]
+            || (is_lead(text[0]) && escapes.iter().any(|(_, spelling)| starts(text, spelling).is_some()))
+    };
+    let likely = forms.iter().zip(escapes).enumerate().filter(|(_, (form, own))| may_start(form, own));
+    let whole = likely.filter_map(|(index, (form, _))| match reading(text, form) {
+        Reading::Whole(length) => Some((length, index)),
+        Reading::Beginning | Reading::Nothing => None,
+    });
+    whole.min_by_key(|(length, index)| (Reverse(*length), *index))
 }
 
 fn is_lead(octet: u8) -> bool {
@@ -197,7 +230,8 @@ pub(crate) fn begins_any(text: &[u8], forms: &[Vec<u8>]) -> bool {
 
 #[derive(PartialEq)]
 enum Reading {
-    Whole,
+    /// Of so many octets, by the shortest way to read it.
+    Whole(usize),
     Beginning,
     Nothing,
 }
@@ -214,7 +248,7 @@ fn reading(text: &[u8], form: &[u8]) -> Reading {
         ways.retain(|other| *other != way);
         let (done, at) = way;
         if done == form.len() {
-            return Reading::Whole;
+            return Reading::Whole(at);
         }
         let (rest, expected) = (&text[at..], &form[done..]);
         let Some(first) = rest.first() else {

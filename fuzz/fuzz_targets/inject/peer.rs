@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use portcullis::limits::Limits;
 use portcullis::name::{HostName, Origin, Scheme};
-use portcullis::policy::{AllowRule, ConnectTo, Dialled, Policy, RuleSource};
+use portcullis::policy::{Rule, ConnectTo, Dialled, Policy, RuleSource};
 use portcullis::tls::{Connector, Roots, VerifiedPeer};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -38,7 +38,7 @@ async fn meet() -> io::Result<VerifiedPeer> {
     let source = RuleSource::Flag(HOST.to_owned());
     let to = ConnectTo::parse(&format!("{HOST}:443:{addr}")).expect("a rule");
     let policy =
-        Policy::builder().allow(AllowRule::parse(HOST, source).expect("a rule")).connect_to(to).build();
+        Policy::builder().rule(Rule::allowing(HOST, source).expect("a rule")).connect_to(to).build();
     let origin = Origin { scheme: Scheme::Https, host, port: 443 };
     let name = policy.at_name(&origin).into_result().expect("an allowed name");
     let permit = policy.at_addr(&name, addr.ip()).into_result().expect("an allowed address");

@@ -146,3 +146,51 @@ fn an_output_file_needs_a_directory_that_exists() {
         assert!(error.starts_with("--audit '") && error.contains("is no file to write to"), "{error}");
     }
 }
+
+#[test]
+fn the_way_to_an_upstream_and_its_tls_are_shown_where_they_are_not_as_usual() {
+    let path = std::env::temp_dir().join(format!("portcullis-check-{}.toml", std::process::id()));
+    let text = r#"
+        [net]
+        allow = ["*.corp.example", "pypi.org", "host.portcullis.internal:443"]
+        [[upstream]]
+        hosts = ["git.corp.example"]
+        ca = ["/etc/corp.pem"]
+        client_cert = "/etc/client.pem"
+        client_key = "/etc/client.key"
+        min_tls = "1.3"
+        proxy = "direct"
+        connect_timeout = "5s"
+        handshake_timeout = "2s"
+        response_timeout = "90s"
+        [proxy.corp]
+        url = "http://proxy.corp.example:3128"
+        username = "agent"
+        password = "env://HUNTER2"
+        default = true
+    "#;
+    std::fs::write(&path, text).unwrap();
+    let shown = |url: &str| {
+        let sent = ["--connect-to", "a.corp.example:443:127.0.0.1:8443"];
+        let words = [&["-c", path.to_str().unwrap()], &sent[..], &[url]].concat();
+        let (code, out, err) = run(&words);
+        assert_eq!((code, err.as_str()), (0, ""));
+        let lines: Vec<&str> = out.lines().skip(2).collect();
+        lines.join("\n")
+    };
+    assert_eq!(
+        shown("https://git.corp.example/"),
+        "connect timeout: 5s\ntrusted instead of the system's roots: /etc/corp.pem\n\
+         client certificate: /etc/client.pem\noldest TLS: 1.3\nhandshake timeout: 2s\n\
+         response timeout: 90s\nsecrets: none"
+    );
+    assert_eq!(
+        shown("http://git.corp.example/"),
+        "connect timeout: 5s\nresponse timeout: 90s\nsecrets: none"
+    );
+    let by_proxy = "proxy: corp (http://proxy.corp.example:3128), addresses judged here\nsecrets: none";
+    assert_eq!(shown("https://pypi.org/"), by_proxy);
+    assert_eq!(shown("https://a.corp.example/"), "dialled at: 127.0.0.1:8443\nsecrets: none");
+    assert_eq!(shown("https://host.portcullis.internal/"), "secrets: none");
+    std::fs::remove_file(&path).unwrap();
+}

@@ -155,3 +155,30 @@ fn gateway_mapped_range_and_the_rest_are_told_apart() {
     assert_eq!(names.meaning("8.8.8.8".parse().unwrap()), Meaning::Elsewhere);
     assert_eq!(names.mapped_len(), 1);
 }
+
+#[test]
+fn the_caps_of_a_sandbox_hold_and_what_flows_lean_on_outlives_them() {
+    let limits = Limits::default();
+    let (mut names, now) = (names(limits.dns_bindings, limits.dns_bindings_per_name), start());
+    let many = |count: u32| {
+        (0..count).map(|n| IpAddr::from(Ipv4Addr::from_bits(0x0800_0000 + n))).collect::<Vec<_>>()
+    };
+    let loud = name("loud.example");
+    names.bind(&loud, &many(1), 60 * SECOND, now);
+    assert!(names.pin(many(1)[0], &loud));
+    names.bind(&loud, &many(5_000), 300 * SECOND, now);
+    assert_eq!(names.len(), limits.dns_bindings_per_name);
+    for index in 0..40 {
+        names.bind(&name(&format!("n{index}.example")), &many(1_000), 300 * SECOND, now);
+        assert!(names.len() <= limits.dns_bindings);
+    }
+    assert_eq!(names.len(), limits.dns_bindings);
+    assert!(bound(&names, many(1)[0], now + 400 * SECOND).contains(&"loud.example"));
+    names.unpin(many(1)[0], &loud);
+    names.bind(&name("late.example"), &[addr(1)], 300 * SECOND, now + 1_000 * SECOND);
+    assert_eq!(
+        (names.len(), names.by_addr.len(), names.by_name.len()),
+        (1, 1, 1),
+        "and all returns to nothing"
+    );
+}

@@ -5,7 +5,7 @@ use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use proptest::prelude::*;
 
 use super::*;
-use crate::dns::answer::Asked;
+use crate::dns::answer::{Asked, Manner, Topic};
 
 /// Answers without a nameserver to go to.
 fn answer(query: &[u8], transport: Transport) -> Vec<u8> {
@@ -84,6 +84,29 @@ fn what_is_not_one_whole_question_is_a_format_error() {
 }
 
 #[test]
+fn every_octet_in_a_label_and_every_length_of_a_name_has_an_answer() {
+    for octet in 0..=u8::MAX {
+        let query = raw([1, 0], [1, 0, 0, 0], &[&[2, b'a', octet, 4], &b"evil"[..], &[0], &A_IN].concat());
+        let expected = if octet.is_ascii_alphanumeric() || octet == b'_' {
+            ResponseCode::NoError
+        } else {
+            ResponseCode::NXDomain
+        };
+        assert_eq!(code(&query), Some(expected), "{octet:#x}");
+    }
+    // Three labels of 63 octets and one more: 255 octets with the root are a name, 256 are none.
+    for (last, expected) in [(61, ResponseCode::NoError), (62, ResponseCode::FormErr)] {
+        let mut name = Vec::new();
+        for length in [63, 63, 63, last] {
+            name.push(length);
+            name.extend(vec![b'a'; usize::from(length)]);
+        }
+        let query = raw([1, 0], [1, 0, 0, 0], &[&name[..], &[0], &A_IN].concat());
+        assert_eq!(code(&query), Some(expected), "{}", name.len() + 1);
+    }
+}
+
+#[test]
 fn what_is_not_done_here_is_said_so() {
     for opcode in [1, 2, 4, 5, 6, 15] {
         assert_eq!(code(&patched(&[(2, opcode << 3)])), Some(ResponseCode::NotImp), "{opcode}");
@@ -116,7 +139,10 @@ fn reply() -> Vec<u8> {
 }
 
 fn asked() -> Asked {
-    Asked::new(&HostName::parse("pypi.org").unwrap(), Family::V4, 7).unwrap()
+    let topic = Topic { host: HostName::parse("pypi.org").unwrap(), wanted: RecordType::A };
+    let mut dice = [0; 34];
+    dice[1] = 7;
+    Asked::new(&topic, Manner::default(), &dice).unwrap()
 }
 
 #[test]
@@ -127,6 +153,59 @@ fn every_prefix_of_an_answer_is_none() {
         assert!(!matches!(heard, answer::Heard::Answer(_)), "{length}: {heard:?}");
     }
     assert!(matches!(asked().hear(&reply, &limits), answer::Heard::Answer(_)));
+}
+
+#[test]
+fn no_answer_is_made_of_what_cannot_be_read_to_its_end() {
+    let good = reply();
+    // Header and question; the name of the question is at 12.
+    let question = &good[..12 + 10 + 4];
+    let crafted = |answers: u16, authorities: u16, rest: &[u8]| {
+        let mut message = [question, rest].concat();
+        message[6..8].copy_from_slice(&answers.to_be_bytes());
+        message[8..10].copy_from_slice(&authorities.to_be_bytes());
+        message[10..12].fill(0);
+        message
+    };
+    let record =
+        |length: u8, data: &[u8]| [&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, length][..], data].concat();
+    let own = u8::try_from(question.len()).unwrap();
+    let alias = |target: &[u8]| {
+        let length = u8::try_from(target.len()).unwrap();
+        [&[0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 60, 0, length][..], target].concat()
+    };
+    let corpus: Vec<(&str, Vec<u8>)> = vec![
+        ("more answers promised", crafted(2, 0, &record(4, &[8, 8, 8, 8]))),
+        ("65535 answers promised", crafted(u16::MAX, 0, &record(4, &[8, 8, 8, 8]))),
+        ("data shorter than its type", crafted(1, 0, &record(3, &[8, 8, 8]))),
+        ("data longer than its type", crafted(1, 0, &record(5, &[8, 8, 8, 8, 8]))),
+        ("data beyond the end", crafted(1, 0, &record(200, &[8, 8, 8, 8]))),
+        ("no data", crafted(1, 0, &record(4, &[]))),
+        (
+            "an owner that points at itself",
+            crafted(1, 0, &[0xc0, own, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 8, 8, 8, 8]),
+        ),
+        (
+            "an owner that points ahead",
+            crafted(1, 0, &[0xc0, own + 2, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 8, 8, 8, 8]),
+        ),
+        (
+            "an owner of a reserved kind",
+            crafted(1, 0, &[0x80, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 8, 8, 8, 8]),
+        ),
+        ("an alias to itself", crafted(1, 0, &alias(&[0xc0, 12]))),
+        ("an alias that points into itself", crafted(1, 0, &alias(&[0xc0, own + 12]))),
+        ("an alias without an end", crafted(1, 0, &alias(&[63, b'a']))),
+        ("an authority promised", crafted(0, 1, &[])),
+        ("half an authority", crafted(0, 1, &[0xc0, 12, 0, 6, 0, 1, 0, 0, 0, 60, 0, 20, 0])),
+    ];
+    let limits = Limits::default();
+    for (what, message) in corpus {
+        let heard = asked().hear(&message, &limits);
+        assert!(matches!(heard, answer::Heard::Broken), "{what}: {heard:?}");
+    }
+    let heard = asked().hear(&crafted(1, 0, &record(4, &[8, 8, 8, 8])), &limits);
+    assert!(matches!(heard, answer::Heard::Answer(_)), "{heard:?}");
 }
 
 #[test]
@@ -196,7 +275,7 @@ proptest! {
             reply[at] = octet;
         }
         if let answer::Heard::Answer(records) = asked().hear(&reply, &Limits::default()) {
-            prop_assert!(records.addresses.len() <= 1 && records.chain.len() <= 1);
+            prop_assert!(records.data.len() <= 1 && records.chain.len() <= 1);
         }
     }
 }

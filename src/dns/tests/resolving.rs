@@ -117,6 +117,23 @@ async fn one_family_is_not_held_up_by_the_silence_of_the_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_family_without_an_address_that_may_be_used_does_not_cut_short_the_other() {
+    local(async {
+        let slow = Nameserver::start(|question| match question {
+            "git.example. A" => Script::Silence,
+            _ => both(question),
+        })
+        .await;
+        let good =
+            Nameserver::start(|_| Script::Answer(vec![address("git.example", 300, "151.101.0.1")])).await;
+        let world = World::new(&[&slow, &good], |_| {});
+        let permits = world.resolver.resolve(&world.permit("git.example", 22)).await;
+        assert_eq!(dialled(permits), ["151.101.0.1:22"]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_are_told_apart() {
     local(async {
         let missing = Nameserver::start(|_| Script::Code(ResponseCode::NXDomain)).await;

@@ -1,7 +1,5 @@
 //! What a guest is answered.
 
-use tokio::io::DuplexStream;
-
 use super::*;
 use crate::name::HOST_ALIAS;
 
@@ -94,20 +92,6 @@ async fn the_host_alias_is_the_gateway_and_localhost_the_guest_itself() {
     assert_eq!(world.short(HOST_ALIAS, RecordType::MX).await, "NoError");
     assert_eq!(world.short("localhost", RecordType::A).await, "NoError 127.0.0.1");
     assert_eq!(world.short("app.localhost", RecordType::AAAA).await, "NoError ::1");
-}
-
-#[tokio::test]
-async fn only_addresses_of_an_allowed_name_are_asked_for() {
-    local(async {
-        let server = Nameserver::start(public).await;
-        let world = World::new(&[&server], |_| {});
-        for wanted in [RecordType::HTTPS, RecordType::SVCB, RecordType::MX, RecordType::TXT, RecordType::ANY]
-        {
-            assert_eq!(world.short("pypi.org", wanted).await, "NoError", "{wanted}");
-        }
-        assert_eq!(server.asked(), [""; 0]);
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -214,43 +198,4 @@ async fn an_answer_fits_what_the_guest_can_take_and_says_where_it_was_cut() {
         }
     })
     .await;
-}
-
-async fn send(stream: &mut DuplexStream, query: &[u8]) {
-    stream.write_u16(u16::try_from(query.len()).unwrap()).await.unwrap();
-    stream.write_all(query).await.unwrap();
-}
-
-async fn receive(stream: &mut DuplexStream) -> String {
-    let mut answer = vec![0; usize::from(stream.read_u16().await.unwrap())];
-    stream.read_exact(&mut answer).await.unwrap();
-    summary(&Message::from_vec(&answer).unwrap())
-}
-
-#[tokio::test(start_paused = true)]
-async fn questions_over_tcp_are_pipelined_and_an_idle_connection_ends() {
-    let world = World::new(&[], |_| {});
-    let (mut guest, ours) = tokio::io::duplex(64 << 10);
-    let started = tokio::time::Instant::now();
-    let client = async {
-        send(&mut guest, &question(HOST_ALIAS, RecordType::A, None)).await;
-        send(&mut guest, &question("evil.example", RecordType::TXT, None)).await;
-        assert_eq!(receive(&mut guest).await, "NoError 172.16.0.1");
-        assert_eq!(receive(&mut guest).await, "NXDomain");
-        assert_eq!(guest.read(&mut [0]).await.unwrap(), 0);
-    };
-    let (served, ()) = tokio::join!(world.resolver.serve(ours), client);
-    served.unwrap();
-    assert_eq!(started.elapsed(), Limits::default().dns_tcp_idle);
-}
-
-#[tokio::test]
-async fn a_message_that_has_no_answer_ends_its_connection() {
-    let world = World::new(&[], |_| {});
-    for message in [&[][..], &[0; 5], &[0x12, 0x34, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0]] {
-        let (mut guest, ours) = tokio::io::duplex(64 << 10);
-        send(&mut guest, message).await;
-        world.resolver.serve(ours).await.unwrap();
-        assert_eq!(guest.read(&mut [0]).await.unwrap(), 0);
-    }
 }

@@ -3,6 +3,7 @@
 mod bed;
 
 use std::cell::Cell;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -107,6 +108,69 @@ fn a_secret_that_cannot_be_recorded_goes_nowhere_and_ends_the_connection() {
         assert_eq!(bed.guest.frames().await, [closed]);
         assert!(bed.guest.is_over().await && bed.upstream.is_over().await);
         assert!(bed.events.borrow().iter().any(|event| matches!(event, Event::Denied { .. })));
+    });
+}
+
+/// A close frame with a code and a reason.
+fn closed(code: u16, reason: &str) -> (u8, bool, Vec<u8>) {
+    (CLOSE, true, [&code.to_be_bytes(), reason.as_bytes()].concat())
+}
+
+/// The one refusal that was told of.
+fn denied(bed: &bed::Bed) -> (http::StatusCode, String) {
+    let events = bed.events.borrow();
+    let denied = events.iter().filter_map(|event| match event {
+        Event::Denied { refusal, .. } => Some((refusal.status(), refusal.text().to_owned())),
+        Event::Request { .. } | Event::Injected { .. } | Event::Failed { .. } => None,
+    });
+    let [denied] = &denied.collect::<Vec<_>>()[..] else { panic!("{events:?}") };
+    denied.clone()
+}
+
+#[test]
+fn the_placeholder_of_a_revoked_secret_ends_the_connection_with_the_reason() {
+    for secret in [SHORT, EQUAL] {
+        run(async {
+            let mut bed = Plan::new(secret).start().await;
+            let own = bed.placeholder.clone();
+            bed.guest.send(TEXT, own.as_bytes()).await;
+            assert_eq!(bed.upstream.frames().await, [frame(TEXT, secret)]);
+            bed.secrets.revoke("TOKEN").unwrap();
+            bed.guest.send(BINARY, own.as_bytes()).await;
+            assert_eq!(bed.upstream.frames().await, [frame(BINARY, &own)], "no place for a secret");
+            bed.guest.send_in(&[frame(TEXT, "one more"), frame(TEXT, &own)], usize::MAX).await;
+            let said =
+                "secret TOKEN was revoked; a new value brings it back: portcullis secrets rotate TOKEN";
+            assert_eq!(bed.guest.frames().await, [closed(1008, said)]);
+            // Where a frame was promised already nothing else can follow; nothing of it is there.
+            let heard = bed.upstream.octets().await;
+            let (frames, rest) = decoded(Speaker::Client, &heard);
+            assert_eq!(frames[0], frame(TEXT, "one more"));
+            assert!(frames[1..] == [closed(1001, "")] || (secret == EQUAL && rest < 10), "{frames:?}");
+            assert!(bed.guest.is_over().await && bed.upstream.is_over().await);
+            assert_eq!(denied(&bed), (http::StatusCode::FORBIDDEN, said.to_owned()));
+            assert_eq!(bed.injections(), 1);
+        });
+    }
+}
+
+#[test]
+fn the_messages_and_their_handshake_are_one_request_also_after_a_rotation() {
+    run(async {
+        // One in the handshake, two in messages.
+        let mut bed = Plan { most: NonZeroU32::new(3), ..Plan::new(SHORT) }.start().await;
+        let own = bed.placeholder.clone();
+        bed.guest.send(TEXT, own.as_bytes()).await;
+        let value = crate::secret::SecretValue::new("other-seas".into()).unwrap();
+        bed.secrets.rotate("TOKEN", value, crate::secret::Hand::Owner, std::time::UNIX_EPOCH).unwrap();
+        bed.guest.send_in(&fragments(TEXT, &["a ", &own[..7], &own[7..]]), 5).await;
+        let heard = bed.upstream.frames().await;
+        assert_eq!((&heard[0], &*whole(TEXT, &heard[1..])), (&frame(TEXT, SHORT), "a other-seas"));
+        bed.guest.send(TEXT, own.as_bytes()).await;
+        let said = "the request has the placeholder of secret TOKEN more often than max_per_request = 3";
+        assert_eq!(bed.guest.frames().await, [closed(1008, said)]);
+        assert_eq!(bed.upstream.frames().await, [closed(1001, "")]);
+        assert_eq!(denied(&bed), (http::StatusCode::FORBIDDEN, said.to_owned()));
     });
 }
 

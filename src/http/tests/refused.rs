@@ -4,10 +4,13 @@ use std::num::NonZeroU32;
 
 use super::inject::{Line, data, fed, post, spec};
 use super::*;
-use crate::secret::{Elsewhere, Reaction};
+use crate::secret::{Elsewhere, Hand, Loaded, Reaction};
 
 on_both_versions!(
     a_body_with_too_many_secrets_is_refused_and_never_ends,
+    a_dead_secret_is_refused_in_the_url_before_anything_is_sent,
+    a_dead_secret_is_refused_in_every_place_of_a_body,
+    a_dead_secret_that_has_no_place_there_is_text,
     a_strangers_body_is_treated_as_configured,
     plain_http_is_watched_too,
     a_placeholder_in_a_strangers_head_is_treated_as_configured,
@@ -67,6 +70,91 @@ async fn a_body_with_too_many_secrets_is_refused_and_never_ends(alpn: Alpn) {
         assert!(line.seen.try_recv().is_err() || !collected, "a collected body never begins");
         let denied = |event: &&Event| matches!(event, Event::Denied { .. });
         assert_eq!(case.events.borrow().iter().filter(denied).count(), 1);
+    }
+}
+
+/// An end of a secret, and what the guest is told.
+type Death = (fn(&Secrets), StatusCode, &'static str);
+
+const ENDS: [Death; 2] = [
+    (|secrets| secrets.revoke("TOKEN").unwrap(), StatusCode::FORBIDDEN, "secret TOKEN was revoked"),
+    (expire, StatusCode::SERVICE_UNAVAILABLE, "the value of secret TOKEN has expired"),
+];
+
+fn expire(secrets: &Secrets) {
+    let now = std::time::SystemTime::UNIX_EPOCH;
+    let value = SecretValue::new(canary().into()).unwrap();
+    secrets.rotate("TOKEN", Loaded { value, expires: Some(now) }, Hand::Source, now).unwrap();
+    assert!(secrets.expire("TOKEN", now));
+}
+
+async fn a_dead_secret_is_refused_in_the_url_before_anything_is_sent(alpn: Alpn) {
+    for (end, status, says) in ENDS {
+        for (swap, target) in
+            [("path", "/a/{}/b"), ("query", "/?a=1&b={}"), ("query:k", "/?k={}"), ("query:k", "/?k=%2D{}")]
+        {
+            let mut case = Case::with(alpn, "api.example", vec![spec(&canary(), &[swap])]);
+            end(&case.secrets);
+            let mut request = case.request().body(Empty::new()).unwrap();
+            let mut uri = request.uri().clone().into_parts();
+            uri.path_and_query = Some(target.replace("{}", &case.placeholder).parse().unwrap());
+            *request.uri_mut() = http::Uri::from_parts(uri).unwrap();
+            let (answer, seen) = case.exchange(request, ok()).await;
+            assert_eq!((answer.status(), seen.is_none()), (status, true), "{target}");
+            assert!(text(answer).await.contains(says));
+            let events = case.events.borrow();
+            assert!(matches!(&events[..], [Event::Denied { .. }]), "{events:?}");
+        }
+    }
+}
+
+async fn a_dead_secret_is_refused_in_every_place_of_a_body(alpn: Alpn) {
+    for (end, status, says) in ENDS {
+        for (swap, kind, body) in [
+            ("body", "text/plain", "<{}>"),
+            ("body:json:k", "application/json", "{\"k\":\"{}\"}"),
+            ("body:form:k", "application/x-www-form-urlencoded", "a=1&k={}"),
+            (
+                "body:multipart:k",
+                "multipart/form-data; boundary=b",
+                "--b\r\nContent-Disposition: form-data; name=k\r\n\r\n{}\r\n--b--",
+            ),
+        ] {
+            let mut case = Case::with(alpn, "api.example", vec![spec(&canary(), &[swap])]);
+            end(&case.secrets);
+            let body = body.replace("{}", &case.placeholder);
+            let (head, tail) = body.split_at(body.len() / 2);
+            let (got, line, upstream) =
+                exchange(&mut case, (kind, ""), &[head.as_bytes(), tail.as_bytes()]).await;
+            assert_eq!((got, upstream), (status, None), "{swap}: {line}");
+            assert!(line.contains(says), "{line}");
+        }
+    }
+    // One that is collected, since its length would have changed, never begins.
+    for (end, status, says) in ENDS {
+        let mut case = Case::with(alpn, "api.example", vec![spec("Canary-9", &["body"])]);
+        end(&case.secrets);
+        let (feed, fed) = fed(Some(case.placeholder.len() as u64));
+        let mut line = Line::open(&mut case, ok).await;
+        let answer = line.send(post(&case, "", fed));
+        feed.send(data(&case.placeholder)).await.unwrap();
+        drop(feed);
+        let answer = answer.await.unwrap().unwrap();
+        assert_eq!(answer.status(), status);
+        assert!(text(answer).await.contains(says));
+        assert!(line.seen.try_recv().is_err());
+    }
+}
+
+async fn a_dead_secret_that_has_no_place_there_is_text(alpn: Alpn) {
+    for (end, ..) in ENDS {
+        let elsewhere = Elsewhere::all(Reaction::Terminate);
+        let secret = SecretSpec { elsewhere, ..spec(&canary(), &["header:x-key", "body:json:k"]) };
+        let mut case = Case::with(alpn, "api.example", vec![secret]);
+        end(&case.secrets);
+        let body = format!("{{\"other\":\"{}\"}}", case.placeholder);
+        let (status, _, got) = exchange(&mut case, ("application/json", ""), &[body.as_bytes()]).await;
+        assert_eq!((status, got), (StatusCode::OK, Some(body.into_bytes())));
     }
 }
 

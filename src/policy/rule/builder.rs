@@ -27,8 +27,8 @@ pub struct Builder {
     paths: Vec<String>,
 }
 
-/// All DNS of a guest ends in the sandbox.
-const DNS: u16 = 53;
+/// All DNS of a guest ends in the sandbox, over TLS too.
+const DNS: [u16; 2] = [53, 853];
 
 impl Builder {
     pub(super) fn new(action: Action, destination: Destination) -> Self {
@@ -155,8 +155,8 @@ impl Builder {
         }
         let Some(port) = self.ports.as_ref().and_then(Ports::only) else { return Ok(()) };
         match Reserved::of_port(port) {
-            _ if port == DNS => Err(RuleError::Dns),
             Some(reserved) if by_udp => Err(RuleError::UdpReserved(reserved)),
+            _ if DNS.contains(&port) => Err(RuleError::Dns),
             Some(_) | None => Ok(()),
         }
     }

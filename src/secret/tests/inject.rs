@@ -35,7 +35,7 @@ fn text_messages_get_the_secrets_that_are_for_them_and_for_the_peer() {
     let text = format!("{} {} {}", own("MINE"), own("THEIRS"), own("FIELD"));
     let mut injected = Vec::new();
     let mut stream = TextStream::new(secrets.injector(&peer("api.example")).websocket().unwrap());
-    let out = [stream.push(text.into(), &mut injected), stream.finish()].concat();
+    let out = [stream.push(text.into(), &mut injected).unwrap(), stream.finish()].concat();
     assert_eq!(String::from_utf8(out).unwrap(), format!("{TOKEN} {} {}", own("THEIRS"), own("FIELD")));
     assert_eq!(injected, ["MINE"]);
     assert!(secrets.injector(&peer("other.example")).websocket().is_none());

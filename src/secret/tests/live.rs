@@ -113,6 +113,55 @@ fn what_was_revoked_is_refused_where_it_would_stand_and_scrubbed_still() {
 }
 
 #[test]
+fn what_was_revoked_is_refused_in_text_messages_that_may_have_it_and_text_elsewhere() {
+    let set = Secrets::new(vec![
+        swapped(spec("TOKEN", TOKEN, &["api.example"]), &["websocket"]),
+        swapped(spec("OTHER", OTHER, &["api.example"]), &["header"]),
+    ])
+    .unwrap();
+    let pushed = |name| {
+        let text = Bytes::from(format!("<{}>", placeholder(&set, name)));
+        let mut injected = Vec::new();
+        let pushed = TextStream::new(set.injector(&peer("api.example")).websocket().unwrap())
+            .push(text.clone(), &mut injected);
+        pushed.map(|out| (out == text, injected))
+    };
+    assert_eq!(pushed("TOKEN"), Ok((false, vec!["TOKEN".to_owned()])));
+    for name in ["TOKEN", "OTHER"] {
+        set.revoke(name).unwrap();
+    }
+    assert_eq!(pushed("TOKEN"), Err(InjectError::Revoked { secret: "TOKEN".into() }));
+    assert_eq!(pushed("OTHER"), Ok((true, vec![])));
+}
+
+#[test]
+fn a_request_that_claims_the_signature_of_a_revoked_pair_is_refused() {
+    let part = |value: &str| SecretValue::new(value.into()).unwrap();
+    for revoked in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
+        let pair = AwsKeySpec {
+            name: "AWS".into(),
+            access_key_id: part("AKIACANARY0123456789"),
+            secret_access_key: part("canary/0123456789abcdefghijklmnopqrstuvw"),
+            session_token: Some(part("a-session-token-canary")),
+            hosts: vec![SecretHost::parse("api.example").unwrap()],
+        };
+        let (names, limits) = (["AWS".to_owned()], crate::limits::Limits::default());
+        let set = Secrets::within((pair.into_parts(), &names), &Origins::new(), &limits).unwrap();
+        let id = placeholder(&set, "AWS_ACCESS_KEY_ID");
+        let signed = format!(
+            "AWS4-HMAC-SHA256 Credential={id}/20260101/eu-west-1/s3/aws4_request, \
+             SignedHeaders=host;x-amz-date, Signature={}",
+            "0".repeat(64)
+        );
+        let parts = request("/", &[("authorization", &signed), ("x-amz-date", "20260101T000000Z")]);
+        assert!(set.signing(&peer("api.example"), &parts).unwrap().is_some());
+        set.revoke(revoked).unwrap();
+        let error = set.signing(&peer("api.example"), &parts).err();
+        assert_eq!(error, Some(SignError::Part(InjectError::Revoked { secret: revoked.into() })));
+    }
+}
+
+#[test]
 fn a_value_is_live_until_its_end_and_again_with_the_next() {
     let set = secrets();
     assert!(!set.expire("TOKEN", at(u64::from(u32::MAX))), "one without an end has none");

@@ -41,7 +41,7 @@ async fn meet(
     let (client, served) = pair().await;
     let acceptor = TlsAcceptor::from(Arc::clone(server));
     let origin = origin(name);
-    tokio::join!(connector.verify(client, &origin, offer), acceptor.accept(served))
+    tokio::join!(connector.verify(client.into(), &origin, offer), acceptor.accept(served))
 }
 
 async fn pair() -> (TcpStream, TcpStream) {
@@ -148,7 +148,7 @@ async fn the_upstream_chooses_from_the_offer_and_none_means_http1() {
 async fn an_upstream_that_says_nothing_is_given_up_in_time() {
     let (client, _silent) = pair().await;
     let started = tokio::time::Instant::now();
-    let error = connector().verify(client, &origin(API), &[]).await.unwrap_err();
+    let error = connector().verify(client.into(), &origin(API), &[]).await.unwrap_err();
     assert!(matches!(error, ConnectError::Timeout));
     assert_eq!(started.elapsed(), Limits::default().handshake);
 }
@@ -165,7 +165,7 @@ async fn an_upstream_that_closes_or_speaks_no_tls_is_told_apart() {
         };
         let connector = connector();
         let origin = origin(API);
-        let (verified, ()) = tokio::join!(connector.verify(client, &origin, &[]), closing);
+        let (verified, ()) = tokio::join!(connector.verify(client.into(), &origin, &[]), closing);
         verified.unwrap_err()
     };
     assert!(matches!(answer(b"").await, ConnectError::Closed));
@@ -257,4 +257,25 @@ fn operator_files_are_whole_certificates_or_nothing_starts() {
     let fault = Roots::only(std::slice::from_ref(&damaged)).unwrap_err();
     std::fs::remove_file(&damaged).unwrap();
     assert!(matches!(fault, TlsConfigError::BadCertificate { .. }));
+}
+
+#[test]
+fn entries_with_the_same_tls_share_one_configuration_and_others_none() {
+    let ca = pki::path("ca.pem");
+    let text = format!(
+        "[[upstream]]\nhosts = ['a.example']\nca = ['{ca}']\n[[upstream]]\nhosts = ['b.example']\nmin_tls = '1.3'\n\
+         [[upstream]]\nhosts = ['c.example']\nca = ['{ca}']\nconnect_timeout = '1s'\n\
+         [[upstream]]\nhosts = ['d.example']\nconnect_timeout = '1s'\n",
+        ca = ca.display()
+    );
+    let upstreams = Arc::new(crate::config::Config::parse(&text).unwrap().upstreams);
+    let roots = Roots::only(&[ca]).unwrap();
+    let connector = Connector::for_upstreams(&roots, Arc::clone(&upstreams), &Limits::default()).unwrap();
+    let config = |name: &str| std::ptr::from_ref(connector.config(upstreams.of(&host(name))));
+    assert_eq!(config("a.example"), config("c.example"));
+    assert_ne!(config("a.example"), config("b.example"));
+    assert_eq!(config("d.example"), config("nobody.example"));
+    for special in ["a.example", "b.example"] {
+        assert_ne!(config(special), config("nobody.example"));
+    }
 }

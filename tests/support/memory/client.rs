@@ -2,9 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -16,13 +14,13 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::Bed;
 use super::origin::LocalExecutor;
-use super::watch::{Canary, Scan};
+use crate::canary::{Canary, Tapped};
 use crate::guest::GuestStream;
 
 /// A version of HTTP.
@@ -71,39 +69,6 @@ impl Offer {
     }
 }
 
-/// A guest's stream, looked through for the canary.
-pub(crate) struct Tapped<S> {
-    pub(crate) inner: S,
-    scan: Scan,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Tapped<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        self.scan.push(&buf.filled()[before..]);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
 impl Bed {
     /// What a guest of this sandbox trusts, with every version of TLS.
     pub(crate) fn offer(&self) -> Offer {
@@ -114,7 +79,7 @@ impl Bed {
     pub(crate) async fn tcp(&self, host: &str, port: u16) -> io::Result<Tapped<GuestStream>> {
         let to = SocketAddr::new(self.address(host).await, port);
         let inner = self.guest.connect(to).await?;
-        Ok(Tapped { inner, scan: self.canary.scan("a TCP stream") })
+        Ok(self.canary.tapped("a TCP stream", inner))
     }
 
     /// TLS with a name at 443.
@@ -155,8 +120,7 @@ impl Bed {
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let tapped = Tapped { inner: stream, scan: self.canary.scan("the inside of TLS") };
-        let io = TokioIo::new(tapped);
+        let io = TokioIo::new(self.canary.tapped("the inside of TLS", stream));
         let sender = match http {
             Http::One => {
                 let (sender, conn) = http1::handshake(io).await.unwrap();

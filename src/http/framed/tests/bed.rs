@@ -1,6 +1,7 @@
 //! A guest and an upstream that agreed on a WebSocket, and what is between them.
 
 use std::cell::RefCell;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,11 +44,12 @@ pub(super) struct Plan {
     pub(super) swap: Location,
     pub(super) recording: Recording,
     pub(super) verified: bool,
+    pub(super) most: Option<NonZeroU32>,
 }
 
 impl Plan {
     pub(super) fn new(secret: &'static str) -> Self {
-        Self { secret, swap: Location::WebSocket, recording: Recording::Done, verified: true }
+        Self { secret, swap: Location::WebSocket, recording: Recording::Done, verified: true, most: None }
     }
 
     /// Has a guest and an upstream agree on a WebSocket.
@@ -58,8 +60,8 @@ impl Plan {
             hosts: vec![SecretHost { pattern: HostPattern::parse("a.example").unwrap(), port: 443 }],
             shape: None,
             elsewhere: crate::secret::Elsewhere::default(),
-            max_per_request: None,
-            swap: vec![self.swap],
+            max_per_request: self.most,
+            swap: vec![self.swap, Location::parse("header:x-key").unwrap()],
         }])
         .unwrap();
         let placeholder = secrets.placeholders()[0].1.to_string();
@@ -68,10 +70,11 @@ impl Plan {
         let (told, recording) = (Rc::clone(&events), self.recording);
         let mirror = Mirror {
             origin: Origin { scheme: Scheme::Https, host: host.clone(), port: 443 },
-            secrets,
+            secrets: Arc::clone(&secrets),
             limits: Arc::new(Limits::default()),
             can_record: Rc::new(|| true),
             judge: Rc::new(|_, _| Ok(crate::http::Leave::default())),
+            response_timeout: None,
             events: Rc::new(move |event| {
                 if let Event::Injected { hold, .. } = &event {
                     let recording = recording.clone();
@@ -99,13 +102,13 @@ impl Plan {
         spawn_local(serve(guest_end, Alpn::Http1, way, mirror));
         let mut guest = End { stream: guest, writes: Speaker::Client };
         let mut upstream = End { stream: upstream, writes: Speaker::Server };
-        guest
-            .write(
-                b"GET /chat?room=1 HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\n\
-                  Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-            )
-            .await;
+        let key = if self.most.is_some() { &*placeholder } else { "none" };
+        let request = format!(
+            "GET /chat?room=1 HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nX-Key: {key}\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        guest.write(request.as_bytes()).await;
         assert!(upstream.octets().await.ends_with(b"\r\n\r\n"));
         upstream
             .write(
@@ -115,7 +118,7 @@ impl Plan {
             .await;
         assert!(guest.octets().await.starts_with(b"HTTP/1.1 101 "));
         events.borrow_mut().clear();
-        Bed { guest, upstream, placeholder, events }
+        Bed { guest, upstream, placeholder, events, secrets }
     }
 }
 
@@ -124,6 +127,7 @@ pub(super) struct Bed {
     pub(super) upstream: End,
     pub(super) placeholder: String,
     pub(super) events: Rc<RefCell<Vec<Event>>>,
+    pub(super) secrets: Arc<Secrets>,
 }
 
 impl Bed {
