@@ -1,12 +1,11 @@
 //! Verdicts, at every point where one is asked for.
 
-use std::time::Duration;
+mod model;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::*;
-use crate::dns::Names;
-use crate::dns::{Family, Gateways, MappedPrefix};
+use crate::dns::{Family, Gateways, MappedPrefix, Names};
 use crate::limits::Limits;
 use crate::name::{HOST_ALIAS, Scheme};
 

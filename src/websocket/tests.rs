@@ -152,8 +152,10 @@ fn message() -> impl Strategy<Value = Message> {
 
 impl Message {
     fn octets(&self, world: &World) -> Vec<u8> {
+        // Not in the middle of an escape: a placeholder behind that one would stay.
         let part = |whole: &str, cut: &Option<Index>| {
-            whole.as_bytes()[..cut.map_or(whole.len(), |cut| cut.index(whole.len()))].to_vec()
+            let part = &whole.as_bytes()[..cut.map_or(whole.len(), |cut| cut.index(whole.len()))];
+            part.strip_suffix(b"\\").unwrap_or(part).to_vec()
         };
         let octets = |piece: &Piece| match piece {
             Piece::Value(which, cut) => part(&which.get(&world.pairs).0, cut),

@@ -51,6 +51,7 @@ mod opaque;
 mod policy;
 mod proxies;
 mod published;
+mod rules;
 mod secrets;
 mod tls;
 mod upstreams;

@@ -113,6 +113,12 @@ impl Plan {
         self
     }
 
+    /// `--rule`.
+    pub(crate) fn rule(mut self, rule: &str) -> Self {
+        self.config.rules.push(Rule::parse(rule, RuleSource::RuleFlag(rule.to_owned())).unwrap());
+        self
+    }
+
     /// `--connect-to`.
     pub(crate) fn connect(mut self, host: &str, port: u16, to: SocketAddr) -> Self {
         self.config.connect_to.push(ConnectTo::parse(&format!("{host}:{port}:{to}")).unwrap());
