@@ -16,7 +16,7 @@ use crate::sandbox::{Builder, Sandbox};
 /// What a sandbox may reach and with which secrets.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Options {
-    /// Read this configuration file
+    /// Read this configuration file; run and serve read it again on SIGHUP
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Allow this host, at ports 80 and 443 or at PORT; *.SUFFIX is any host below it. HOST:PORT/udp allows UDP,

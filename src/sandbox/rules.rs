@@ -272,3 +272,6 @@ fn restart_needed(start: &Config, new: &Config) -> Vec<String> {
     }
     told
 }
+
+#[cfg(test)]
+mod tests;

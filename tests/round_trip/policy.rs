@@ -269,6 +269,37 @@ fn a_published_connection_is_reset_and_its_neighbor_is_not() {
 }
 
 #[test]
+fn a_peer_of_a_published_udp_port_is_judged_anew() {
+    run(async {
+        let mut bed = Plan::new().publish("0:53/udp").start();
+        let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let published = bed.sandbox().published()[0].address;
+        let opened = async |bed: &Bed, opened, left| {
+            loop {
+                let stats = bed.sandbox().stats().await.unwrap().net;
+                if (stats.associations_opened, stats.associations) == (opened, left) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        peer.send_to(b"hello", published).await.unwrap();
+        opened(&bed, 1, 1).await;
+        assert_eq!(bed.sandbox().deny("ingress 127.0.0.0/8:53/udp").await.unwrap().ended, 1);
+        assert!(fallen(&mut bed).await.starts_with("127.0.0.1 to "));
+        soon(opened(&bed, 1, 0)).await;
+        peer.send_to(b"hello", published).await.unwrap();
+        let denied = bed.event(|event| match event {
+            Event::Denial { target, .. } => Some(target.clone()),
+            _ => None,
+        });
+        assert!(denied.await.starts_with("127.0.0.1 to "));
+        opened(&bed, 1, 0).await;
+        bed.finish().await;
+    });
+}
+
+#[test]
 fn what_does_not_hold_together_changes_nothing() {
     run(async {
         let (plan, listener, port) = listener(Plan::new()).await;
