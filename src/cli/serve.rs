@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use self::link::Wanted;
 use super::options::{Loaded, Reader, SandboxArgs};
-use super::process::{complain, raise_descriptor_limit, refuse_huge_pages};
+use super::process::{complain, ignores_hangups, raise_descriptor_limit, refuse_huge_pages};
 use super::{Failure, OWN_FAILURE};
 use crate::namespace::Terminal;
 use crate::sandbox::{GuestEnv, Sandbox, Termination};
@@ -87,7 +87,8 @@ fn ready(link: &str, guest: &GuestEnv) -> String {
 
 /// Waits for a signal that ends it, or for the sandbox to end by itself and say why.
 ///
-/// Where there is a file to be read again, SIGHUP asks for that; without, or when the terminal has hung up, it ends us.
+/// Where there is a file to be read again, SIGHUP asks for that; without, or when the terminal has hung up, it ends us,
+/// unless we were started to ignore it.
 fn wait(
     signals: &OwnedFd,
     mut termination: oneshot::Receiver<Termination>,
@@ -109,14 +110,16 @@ fn wait(
                 }
                 read => read?,
             };
+            if diverted.signal != libc::SIGHUP {
+                return Ok(None);
+            }
             let sent_by_process = diverted.code <= 0;
             match reloaded {
-                Some(sandbox)
-                    if diverted.signal == libc::SIGHUP && sent_by_process && !terminal.is_gone() =>
-                {
+                Some(sandbox) if sent_by_process && !terminal.is_gone() => {
                     // The sandbox tells of it.
                     let _ = sandbox.reload().await;
                 }
+                Some(_) | None if ignores_hangups() => {}
                 Some(_) | None => return Ok(None),
             }
         }
