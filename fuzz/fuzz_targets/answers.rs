@@ -43,7 +43,7 @@ async fn one(wanted: RecordType, octets: &[u8]) {
     };
     let limits = Arc::new(Limits::default());
     let rule = Rule::allowing(NAME, RuleSource::Flag(NAME.to_owned())).expect("a rule");
-    let policy = Arc::new(Live::new(Policy::builder().allow(rule).build()));
+    let policy = Arc::new(Live::new(Policy::builder().rule(rule).build()));
     let gateways = Gateways { v4: Ipv4Addr::new(172, 16, 0, 1), v6: Ipv6Addr::LOCALHOST };
     let mut setup = Setup::new(policy, limits, gateways);
     setup.nameservers = vec![udp.local_addr().expect("its address").into()];

@@ -42,7 +42,9 @@ struct Set {
     is_named: bool,
 }
 
-static PEER: LazyLock<VerifiedPeer> = LazyLock::new(peer::verified);
+thread_local! {
+    static PEER: VerifiedPeer = peer::verified();
+}
 static SETS: LazyLock<Vec<Set>> = LazyLock::new(|| {
     let sets = VALUES.into_iter().flat_map(|value| [(value, false), (value, true)]);
     sets.map(|(value, is_named)| Set::new(value, is_named)).collect()
@@ -97,10 +99,10 @@ fuzz_target!(|input: (u8, u8, u8, &[u8])| {
     let kind = usize::from(kind) % TYPES.len();
     let text = set.text(octets);
     let has_one = set.may_be_in(&text);
-    let injector = set.secrets.injector(&PEER);
+    let injector = PEER.with(|peer| set.secrets.injector(peer));
     head(&injector, &text, has_one);
-    let whole = body(&set.secrets.injector(&PEER), kind, &text, text.len().max(1));
-    let cut = body(&set.secrets.injector(&PEER), kind, &text, usize::from(size) + 1);
+    let whole = body(&PEER.with(|peer| set.secrets.injector(peer)), kind, &text, text.len().max(1));
+    let cut = body(&PEER.with(|peer| set.secrets.injector(peer)), kind, &text, usize::from(size) + 1);
     assert_eq!(whole, cut);
     let Ok(written) = whole else { return };
     if !has_one {

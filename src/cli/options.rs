@@ -23,10 +23,14 @@ pub struct Options {
     /// HOST/icmp allows ping
     #[arg(long, value_name = "HOST[:PORT][/PROTOCOL]")]
     pub allow: Vec<String>,
-    /// Judge by this rule before those of the file: ACTION [DIRECTION] [METHOD,METHOD] DESTINATION[:PORTS][/PROTOCOL]
-    /// [PATH]..., as in 'deny *.ads.example' or 'allow GET api.github.com /repos/acme/**'. DESTINATION is a host, an
-    /// address, a subnet, any, or @public, @private, @loopback, @link-local, @metadata, @multicast, @host
-    #[arg(long, value_name = "RULE")]
+    /// Rules, in one line each; they come before those of the file.
+    #[arg(
+        long,
+        value_name = "RULE",
+        help = "Judge by this rule before those of the file: ACTION [DIRECTION] [METHOD,METHOD] DESTINATION[:PORTS][/PROTOCOL] \
+                [PATH]..., as in 'deny *.ads.example' or 'allow GET api.github.com /repos/acme/**'. DESTINATION is a host, an \
+                address, a subnet, any, or @public, @private, @loopback, @link-local, @metadata, @multicast, @host"
+    )]
     pub rule: Vec<String>,
     /// Allow nothing that the rules in this file do not allow too
     #[arg(long, value_name = "FILE")]

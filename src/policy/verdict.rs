@@ -255,11 +255,19 @@ impl Denial {
         let Origin { host, port, .. } = origin;
         let at = if is_web(*port) { String::new() } else { format!(":{port}") };
         let literal = path.readings().next().unwrap_or("/");
+        // Somebody may paste it into a shell, and the guest chose it.
+        let is_harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~%".contains(&byte);
+        let shown = if literal.bytes().all(is_harmless) { literal } else { "PATH" };
+        let hint = if path.is_ambiguous() {
+            "let the client write the path plainly, or allow what it can be read as".to_owned()
+        } else {
+            format!("--rule 'allow {method} {host}{at} {shown}'")
+        };
         Self {
             reason: Reason::Requests { is_ambiguous: path.is_ambiguous() },
             target: format!("{method} {origin}"),
             rule: rule.source().to_string(),
-            hint: format!("--rule 'allow {method} {host}{at} {literal}'"),
+            hint,
         }
     }
 

@@ -46,7 +46,7 @@ async fn meet() -> io::Result<VerifiedPeer> {
     let roots = Roots::only(&[certs.join("ca.pem")]).expect("a root");
     let connector = Connector::new(&roots, &Limits::default()).expect("a connector");
     let dialled = Dialled::new(stream?, permit);
-    let (upstream, _) = tokio::join!(connector.connect(dialled, &origin, &[]), acceptor.accept(served?.0));
+    let (upstream, _) = tokio::join!(connector.connect(dialled.into(), &origin, &[]), acceptor.accept(served?.0));
     let (_, peer, _) = upstream.expect("an upstream of that name").into_parts();
     Ok(peer)
 }
