@@ -87,6 +87,15 @@ const IN_MEMORY: &str = "configuration";
 impl Config {
     /// Reads the file, where one is given, and joins the flags to it.
     pub fn load(file: Option<&Path>, flags: Flags<'_>) -> Result<Self, ConfigError> {
+        Self::load_by(&read, file, flags)
+    }
+
+    /// The same with files that are read by `read`.
+    pub(crate) fn load_by(
+        read: &dyn Fn(&Path) -> Result<String, ConfigError>,
+        file: Option<&Path>,
+        flags: Flags<'_>,
+    ) -> Result<Self, ConfigError> {
         let config = match file {
             Some(path) => file::parse(path, &read(path)?)?,
             None => Self::default(),
@@ -189,7 +198,7 @@ impl Config {
     /// What is odd about the rules, and no reason not to start.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
-        self.built(Vec::new(), &self.default).build().findings()
+        self.built(None, &[], &self.default).build().findings()
     }
 
     fn refuse_contradictions(&self) -> Result<(), ConfigError> {
@@ -244,19 +253,24 @@ impl Config {
 
     /// The policy it comes to, with these rules beside those of its own secrets.
     pub fn policy_with(&self, more: impl IntoIterator<Item = Rule>) -> Policy {
+        self.policy_over(None, more)
+    }
+
+    /// The same over one more floor.
+    pub(crate) fn policy_over(&self, floor: Option<&[Rule]>, more: impl IntoIterator<Item = Rule>) -> Policy {
         let more: Vec<Rule> = more.into_iter().collect();
+        let built = |default: &Option<Rule>| self.built(floor, &more, default);
         if !self.observe {
-            return self.built(more, &self.default).build();
+            return built(&self.default).build();
         }
         // "deny" as the default is what is only observed; a rule that denies is not.
         let default = self.default.clone().filter(|rule| rule.action() == Action::Allow);
-        let enforced = self.built(more.clone(), &self.default).build();
-        self.built(more, &default).observe(enforced).build()
+        built(&default).observe(built(&self.default).build()).build()
     }
 
-    fn built(&self, more: Vec<Rule>, default: &Option<Rule>) -> policy::Builder {
+    fn built(&self, floor: Option<&[Rule]>, more: &[Rule], default: &Option<Rule>) -> policy::Builder {
         let mut builder = Policy::builder().upstreams(Arc::new(self.upstreams.clone()));
-        if let Some(floor) = &self.floor {
+        for floor in floor.into_iter().chain(self.floor.as_deref()) {
             builder = builder.floor(floor.iter().cloned());
         }
         for rule in self.rules.iter().chain(&self.allow) {
@@ -267,8 +281,8 @@ impl Config {
                 builder = builder.rule(Rule::for_secret(pattern.clone(), *port, &secret.name));
             }
         }
-        for rule in more.into_iter().chain(default.clone()) {
-            builder = builder.rule(rule);
+        for rule in more.iter().chain(default) {
+            builder = builder.rule(rule.clone());
         }
         for connect_to in &self.connect_to {
             builder = builder.connect_to(connect_to.clone());
@@ -293,7 +307,8 @@ impl Config {
     }
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
+/// Reads a file from wherever it is.
+pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
     fs::read_to_string(path).map_err(|error| ConfigError {
         place: Place::File(path.to_owned()),
         problem: Problem::Unreadable(error.kind()),

@@ -256,6 +256,8 @@ pub struct Limits {
     /// `shutdown()` waits so long for flows to end by themselves.
     pub shutdown: Duration where NONE..,
 
+    /// Rules put before the others while the sandbox runs; over it a new one is refused.
+    pub live_rules: usize where ..=ENTRIES,
     /// Connections to the control socket served at once; the next ones wait.
     pub control_connections: usize where ..=1_024,
     /// Octets of one request on the control socket.
@@ -376,6 +378,7 @@ impl Default for Limits {
             event_queue: 1_024,
             shutdown: Duration::from_secs(5),
 
+            live_rules: 1_024,
             control_connections: 16,
             control_request: 64 << 10,
             control_answer: 16 << 20,

@@ -5,10 +5,14 @@
 //! runs the sandbox on a thread of its own. Invariant: two sandboxes share nothing that can be changed.
 
 mod desk;
+mod error;
+mod governor;
 mod guest_env;
 mod handle;
 mod keeper;
 mod load;
+mod policy;
+mod rules;
 mod stats;
 mod thread;
 
@@ -18,21 +22,25 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::audit::{Audit, Denials, Event, Record, Sink, SinkError};
+use crate::audit::{Audit, Denials, Event, Record, Sink};
 use crate::config::{Config, ConfigError};
 use crate::control::Endpoint;
-use crate::limits::{LimitError, Limits};
+use crate::limits::Limits;
 use crate::link::Link;
 use crate::policy::{Dial, Live};
 use crate::proxy::{HostDial, Port};
-use crate::secret::{AwsKeySpec, LocationError, SecretError, SecretSpec, Secrets, SourceError};
-use crate::tls::{self, CaError, CertificateAuthority, Connector, LeafError, Leaves, Roots, TlsConfigError};
-use crate::upstream::LoginError;
+use crate::secret::{AwsKeySpec, SecretSpec, Secrets};
+use crate::tls::{self, CertificateAuthority, Connector, Leaves, Roots};
 
 pub use crate::proxy::{BindError, Published};
+pub use error::StartError;
 pub use guest_env::GuestEnv;
 pub(crate) use guest_env::to_shell;
+pub use rules::{Edit, PolicyChanged, PolicyError, PolicyRule, Reload};
 pub use stats::Stats;
+
+use governor::Change;
+use rules::Rules;
 
 /// What a sandbox is made of.
 pub struct Builder {
@@ -44,6 +52,7 @@ pub struct Builder {
     dial: Box<dyn Dial + Send>,
     audit: Option<PathBuf>,
     control: Option<Endpoint>,
+    reload: Option<Arc<Reload>>,
     on_termination: Option<Box<dyn FnOnce(Termination) + Send>>,
 }
 
@@ -106,6 +115,14 @@ impl Builder {
         self
     }
 
+    /// Where the configuration comes from, to be read again by [`Sandbox::reload`] and `portcullis policy NAME reload`.
+    /// It is called on a thread of its own and may block.
+    #[must_use]
+    pub fn reload(mut self, read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static) -> Self {
+        self.reload = Some(Arc::new(read));
+        self
+    }
+
     /// Called once, on the sandbox's thread, when the sandbox ends.
     #[must_use]
     pub fn on_termination(mut self, hook: impl FnOnce(Termination) + Send + 'static) -> Self {
@@ -118,8 +135,13 @@ impl Builder {
         let limits = self.limits.unwrap_or_else(|| self.config.limits.clone());
         limits.check()?;
         let limits = Arc::new(limits);
+        // As its files have it, for what is read again to be compared with.
+        let start = self.config.clone();
         self.config.addressing.slot = self.slot.unwrap_or(self.config.addressing.slot);
-        let policy = load::policy(&self.config, &self.secrets)?;
+        let policy = Arc::new(Live::new(load::policy(&self.config, &self.secrets)?));
+        let upstreams = Arc::clone(policy.current().upstreams());
+        let own = load::hosts(&self.secrets);
+        let rules = Rules::new(Arc::clone(&policy), start, own, limits.live_rules);
         let (secrets, kept) = load::secrets(&self.config, (self.secrets, self.pairs), &limits)?;
         let authority = Arc::new(CertificateAuthority::new(tls::wall_clock())?);
         let roots = Roots::system(&self.config.upstream_ca)?;
@@ -132,10 +154,12 @@ impl Builder {
                 nameservers: self.config.nameservers,
                 secrets,
                 kept,
+                rules,
+                reload: self.reload,
                 leaves: Leaves::new(Arc::clone(&authority), &limits)?,
-                connector: Connector::for_upstreams(&roots, Arc::clone(policy.upstreams()), &limits)?,
-                proxies: load::proxies(policy.upstreams(), &limits)?,
-                policy: Arc::new(Live::new(policy)),
+                connector: Connector::for_upstreams(&roots, Arc::clone(&upstreams), &limits)?,
+                proxies: load::proxies(&upstreams, &limits)?,
+                policy,
                 limits,
                 addresses,
                 ports: ports?,
@@ -208,6 +232,7 @@ impl Prepared {
         let (commands, inbox) = mpsc::channel(1);
         let (notices, noticed) = mpsc::channel(self.parts.limits.event_queue);
         let secrets = Arc::clone(&self.parts.secrets);
+        let policy = Arc::clone(&self.parts.policy);
         let desk = self
             .control
             .map(|endpoint| desk::Desk::new(endpoint, commands.downgrade(), &self.guest_env, &ca_cert_pem));
@@ -227,6 +252,7 @@ impl Prepared {
             guest_env: self.guest_env,
             published,
             secrets,
+            policy,
             commands,
             notices,
             subscribers,
@@ -242,6 +268,7 @@ pub struct Sandbox {
     guest_env: GuestEnv,
     published: Vec<Published>,
     secrets: Arc<Secrets>,
+    policy: Arc<Live>,
     commands: mpsc::Sender<Command>,
     /// What this handle did by itself, for the record.
     notices: mpsc::Sender<Event>,
@@ -253,6 +280,7 @@ pub struct Sandbox {
 /// What a handle asks of the sandbox's thread.
 enum Command {
     Stats(oneshot::Sender<Stats>),
+    Policy(Change, oneshot::Sender<Result<PolicyChanged, PolicyError>>),
     Shutdown,
 }
 
@@ -269,6 +297,7 @@ impl Sandbox {
             dial: Box::new(HostDial),
             audit: None,
             control: None,
+            reload: None,
             on_termination: None,
         }
     }
@@ -343,60 +372,4 @@ pub enum Termination {
     Misuse(String),
     /// The link failed, or the runtime could not be made.
     Failed(String),
-}
-
-/// Why a sandbox does not start. Each says in one line what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration contradicts itself, or names what is not there.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// Its bounds cannot hold.
-    #[error("limits: {0}")]
-    Limit(#[from] LimitError),
-    /// A secret's value could not be had.
-    #[error("secret {name}: {cause}")]
-    Source {
-        /// The secret.
-        name: String,
-        /// Why not.
-        cause: SourceError,
-    },
-    /// A secret is not usable.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// A secret's places of injection make no sense.
-    #[error("secret {name}: {cause}")]
-    Location {
-        /// The secret.
-        name: String,
-        /// Why not.
-        cause: LocationError,
-    },
-    /// The sandbox's CA could not be made.
-    #[error(transparent)]
-    Authority(#[from] CaError),
-    /// A proxy's password cannot be used.
-    #[error("proxy {name}: password {cause}")]
-    Proxy {
-        /// The proxy.
-        name: String,
-        /// Why not.
-        cause: Box<LoginError>,
-    },
-    /// Nor its leaves.
-    #[error(transparent)]
-    Leaf(#[from] LeafError),
-    /// The upstream trust could not be set up.
-    #[error(transparent)]
-    Tls(#[from] TlsConfigError),
-    /// A port cannot be published.
-    #[error(transparent)]
-    Publish(#[from] BindError),
-    /// The audit file cannot be opened.
-    #[error(transparent)]
-    Audit(#[from] SinkError),
-    /// The system gave no thread.
-    #[error("cannot start a thread: {0}; raise the limit of processes (ulimit -u)")]
-    Thread(std::io::Error),
 }

@@ -10,10 +10,12 @@ mod embedded;
 mod hidden;
 #[path = "control/hostile.rs"]
 mod hostile;
+#[path = "control/policy.rs"]
+mod policy;
 #[path = "control/secrets.rs"]
 mod secrets;
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::LazyLock;
@@ -87,6 +89,12 @@ impl Held {
         assert!(self.output.read_line(&mut line).unwrap() > 0, "the guest of {} is gone", self.name);
         canary::assert_not_in(&CANARY, "what its guest says", line.as_bytes());
         line.trim_end().to_owned()
+    }
+
+    /// What the guest answers to a line.
+    fn ask(&mut self, line: &str) -> String {
+        writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
+        self.line()
     }
 
     fn socket(&self) -> PathBuf {

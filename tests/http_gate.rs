@@ -26,7 +26,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use canary::{Canary, Tapped};
-use portcullis::http::Mirror;
+use portcullis::http::{Leave, Mirror};
 use portcullis::limits::Limits;
 use portcullis::name::{HostName, Origin, Scheme};
 use portcullis::secret::Secrets;
@@ -43,7 +43,7 @@ fn mirror() -> Mirror {
         events: Rc::new(|_| {}),
         can_record: Rc::new(|| true),
         denial_id: Rc::new(|| None),
-        judge: Rc::new(|_, _| Ok(())),
+        judge: Rc::new(|_, _| Ok(Leave::default())),
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use canary::{Canary, Tapped};
-use portcullis::http::{Mirror, Upstream, serve};
+use portcullis::http::{Leave, Mirror, Upstream, serve};
 use portcullis::limits::Limits;
 use portcullis::name::{HostName, Origin, Scheme};
 use portcullis::secret::{SecretSpec, SecretValue, Secrets};
@@ -43,7 +43,7 @@ fn mirror() -> Mirror {
         events: Rc::new(|_| {}),
         can_record: Rc::new(|| true),
         denial_id: Rc::new(|| None),
-        judge: Rc::new(|_, _| Ok(())),
+        judge: Rc::new(|_, _| Ok(Leave::default())),
     }
 }
 
@@ -95,6 +95,33 @@ fn an_agreed_upgrade_relays_both_ways_and_each_end_on_its_own() {
         upstream.shutdown().await.unwrap();
         assert_eq!(guest.read(&mut [0]).await.unwrap(), 0);
         serving.await.unwrap();
+    });
+}
+
+#[test]
+fn leave_for_a_request_lasts_as_long_as_what_it_was_upgraded_to() {
+    run(async {
+        let kept = Rc::new(());
+        let leaves = Rc::downgrade(&kept);
+        let judge = Rc::new(move |_: &_, _: &_| Ok(Leave::keeping(Rc::clone(&kept))));
+        let (mut guest, mut upstream, serving) = connect_by(Mirror { judge, ..mirror() }, 1 << 16);
+        let under_way = || leaves.strong_count() - 1;
+        guest.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
+        all(&mut upstream).await;
+        for (answer, left) in [("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nn", 1), ("o", 0)] {
+            assert_eq!(under_way(), 1);
+            upstream.write_all(answer.as_bytes()).await.unwrap();
+            all(&mut guest).await;
+            assert_eq!(under_way(), left);
+        }
+        guest.write_all(ASKED.as_bytes()).await.unwrap();
+        all(&mut upstream).await;
+        upstream.write_all(SWITCHED.as_bytes()).await.unwrap();
+        all(&mut guest).await;
+        assert_eq!(under_way(), 1);
+        drop((guest, upstream));
+        serving.await.unwrap();
+        assert_eq!(leaves.strong_count(), 0);
     });
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -128,6 +128,18 @@ pub enum Event {
         #[serde(skip_serializing_if = "String::is_empty")]
         reason: String,
     },
+    /// The policy of the running sandbox was exchanged, or was to be.
+    Policy {
+        /// What became of it.
+        change: PolicyChange,
+        /// What was asked for, or why it was not done, in one line.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        reason: String,
+        /// How many rules hold now, the platform's aside.
+        rules: usize,
+        /// How many flows ended because of it, each with a denial of its own.
+        ended: usize,
+    },
     /// UDP and echo associations were refused faster than each is told (`Limits::refusals_told`).
     Denials {
         /// So many more than have a record of their own.
@@ -167,6 +179,18 @@ pub enum SecretChange {
     Expired,
     /// Its source gave no value that could be taken; it has the one it had.
     Unavailable,
+}
+
+/// What became of a policy.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyChange {
+    /// Its owner exchanged it, or a rule of it.
+    Replaced,
+    /// Its files were read again.
+    Reloaded,
+    /// It is as it was: the new one could not be had.
+    Rejected,
 }
 
 /// What a flow carried.

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::broadcast;
 
-pub use event::{Event, FlowKind, Record, SecretChange, clip};
+pub use event::{Event, FlowKind, PolicyChange, Record, SecretChange, clip};
 pub use id::is_denial_id;
 pub use reader::{Line, Reader, Told};
 pub use sink::{Sink, SinkError};

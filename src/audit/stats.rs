@@ -54,7 +54,7 @@ impl Stats {
             Event::Denial { observed: true, .. } => (&mut self.observed, 1),
             Event::Denials { count } => (&mut self.denials, *count),
             // The one says where a port is, the other what a secret is; nothing has happened with them yet.
-            Event::Published { .. } | Event::Secret { .. } => return,
+            Event::Published { .. } | Event::Secret { .. } | Event::Policy { .. } => return,
         };
         *counter += count;
     }

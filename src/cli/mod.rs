@@ -10,7 +10,9 @@ pub mod explain;
 pub mod learn;
 pub mod log;
 pub mod options;
+pub mod policy;
 mod process;
+mod reload;
 #[cfg(target_os = "linux")]
 pub mod run;
 pub mod secrets;
@@ -59,6 +61,8 @@ enum Arguments {
     Env(env::EnvArgs),
     /// List the secrets of a running sandbox, give one another value, or take one back
     Secrets(secrets::SecretsArgs),
+    /// Show the rules of a running sandbox, or change them
+    Policy(policy::PolicyArgs),
     /// Print the certificate of a running sandbox's CA
     Ca(ca::CaArgs),
 }
@@ -100,6 +104,7 @@ pub fn main() -> ExitCode {
         Arguments::Status(arguments) => status::status(&arguments, &mut out, &mut err),
         Arguments::Env(arguments) => env::env(&arguments, &mut out, &mut err),
         Arguments::Secrets(arguments) => secrets::secrets(&arguments, &mut out, &mut err),
+        Arguments::Policy(arguments) => policy::policy(&arguments, &mut out, &mut err),
         Arguments::Ca(arguments) => ca::ca(&arguments, &mut out, &mut err),
     };
     ExitCode::from(code.unwrap_or(OWN_FAILURE))

@@ -8,14 +8,15 @@ use clap::Args;
 
 use super::Failure;
 use super::process::Log;
-use crate::config::{Config, ConfigError, Flags, Place, Problem};
+use super::reload::Originals;
+use crate::config::{self, Config, ConfigError, Flags, Place, Problem};
 use crate::control::{self, ClaimError, Endpoint, SandboxName};
 use crate::sandbox::{Builder, Sandbox};
 
 /// What a sandbox may reach and with which secrets.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Options {
-    /// Read this configuration file
+    /// Read this configuration file; run and serve read it again on SIGHUP
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Allow this host, at ports 80 and 443 or at PORT; *.SUFFIX is any host below it. HOST:PORT/udp allows UDP,
@@ -55,6 +56,17 @@ pub struct Ports {
 }
 
 impl Options {
+    /// The files that some of it stands in, which may be read again.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.config.iter().chain(&self.floor).map(PathBuf::as_path)
+    }
+
+    /// Whether there are any.
+    #[must_use]
+    pub fn has_file(&self) -> bool {
+        self.files().next().is_some()
+    }
+
     /// The configuration they come to, together with the file.
     pub fn load(&self) -> Result<Config, ConfigError> {
         self.load_with(&Ports::default())
@@ -62,6 +74,14 @@ impl Options {
 
     /// The configuration they come to, together with the file and with ports that lead into the guest.
     pub fn load_with(&self, ports: &Ports) -> Result<Config, ConfigError> {
+        self.load_by(&config::read, ports)
+    }
+
+    fn load_by(
+        &self,
+        read: &dyn Fn(&Path) -> Result<String, ConfigError>,
+        ports: &Ports,
+    ) -> Result<Config, ConfigError> {
         let flags = Flags {
             floor: self.floor.as_deref(),
             rule: &self.rule,
@@ -71,7 +91,7 @@ impl Options {
             upstream_ca: &self.upstream_ca,
             publish: &ports.publish,
         };
-        Config::load(self.config.as_deref(), flags)
+        Config::load_by(read, self.config.as_deref(), flags)
     }
 }
 
@@ -93,14 +113,14 @@ pub struct SandboxArgs {
     /// Append what happens to FILE; the variable PORTCULLIS_LOG says how much
     #[arg(long, value_name = "FILE")]
     pub log: Option<String>,
-    /// Call the sandbox NAME; status, env, secrets and ca know it by that [default: the subcommand and our process]
+    /// Call the sandbox NAME; status, env, secrets, policy and ca know it by that [default: the subcommand and our process]
     #[arg(long, value_name = "NAME")]
     pub name: Option<SandboxName>,
 }
 
 impl SandboxArgs {
     /// Reads what they name; a fault in any of them starts nothing. `maker` is the subcommand.
-    pub fn load(&self, maker: &str) -> Result<Loaded, Failure> {
+    pub fn load(&self, maker: &str, reader: Reader) -> Result<Loaded, Failure> {
         let mut config = self.options.load_with(&self.ports)?;
         config.observe = self.observe;
         let audit = self.audit.as_deref().map(|text| output_file("--audit", text)).transpose()?;
@@ -112,6 +132,16 @@ impl SandboxArgs {
         let mut opened = Log::open(log.as_deref())?;
         config.findings().iter().for_each(|finding| opened.tell_later(finding.to_string()));
         let mut builder = Sandbox::builder().config(config);
+        if self.options.has_file() {
+            let (options, ports) = (self.options.clone(), self.ports.clone());
+            builder = match reader {
+                Reader::Command => {
+                    let originals = Originals::of(options.files());
+                    builder.reload(move || options.load_by(&|path| originals.read(path), &ports))
+                }
+                Reader::Nobody => builder.reload(move || options.load_with(&ports)),
+            };
+        }
         if let Some(audit) = &audit {
             builder = builder.audit(audit);
         }
@@ -131,6 +161,15 @@ impl SandboxArgs {
             None => Ok(Endpoint::claim(&SandboxName::of_process(&SandboxName::parse(maker)?))),
         }
     }
+}
+
+/// Who else can get at this user's files while the sandbox runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reader {
+    /// The command of `run`, which is this user's process.
+    Command,
+    /// The guest has files of its own.
+    Nobody,
 }
 
 /// The files that secrets and passwords come from, and the keys of client certificates.

@@ -3,7 +3,7 @@
 //! Nothing here knows what is served. Invariant: a line on standard error that cannot be written is lost, and
 //! nothing else with it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -76,6 +76,15 @@ pub(super) fn refuse_huge_pages() {
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::warn!(%error, "huge pages stay as they are, and idle flows may take more memory");
     }
+}
+
+/// Whether whoever started us has us ignore hang-ups, as `nohup` does. A diverted signal is read all the same.
+pub(super) fn ignores_hangups() -> bool {
+    const HANGUP: u64 = 1 << (libc::SIGHUP - 1);
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & HANGUP != 0)
 }
 
 /// One line on standard error.

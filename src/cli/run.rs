@@ -6,17 +6,18 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
-use super::options::{Loaded, SandboxArgs};
+use super::options::{Loaded, Reader, SandboxArgs};
 use super::process::{complain, raise_descriptor_limit, refuse_huge_pages};
 use super::{Failure, OWN_FAILURE};
 use crate::link::tap::TapLink;
 use crate::namespace::{self, Child, Exit, Spec, environment};
-use crate::sandbox::{Prepared, Termination};
+use crate::sandbox::{Prepared, Sandbox, Termination};
 
 /// Command line of `run`.
 #[derive(clap::Args, Clone, Debug)]
@@ -44,7 +45,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn start(args: &RunArgs) -> Result<u8, Failure> {
-    let Loaded { builder, log, hidden, private } = args.sandbox.load("run")?;
+    let Loaded { builder, log, hidden, private } = args.sandbox.load("run", Reader::Command)?;
     let (ended, termination) = oneshot::channel();
     let prepared = builder.on_termination(move |why| drop(ended.send(why))).prepare()?;
     let spec = spec(&prepared, args, (hidden, private));
@@ -56,7 +57,13 @@ fn start(args: &RunArgs) -> Result<u8, Failure> {
     refuse_huge_pages();
     let mtu = prepared.guest_env().mtu;
     let sandbox = prepared.start(TapLink::new(running.tap, mtu.into()))?;
-    let exit = wait(running.child, termination)?;
+    let mut child = running.child;
+    let reloads = Rc::new(Notify::new());
+    if args.sandbox.options.has_file() {
+        let reloads = Rc::clone(&reloads);
+        child.on_hangup(move || reloads.notify_one());
+    }
+    let exit = wait(child, termination, (&sandbox, &reloads))?;
     let told = [sandbox.denials(), sandbox.observed()];
     sandbox.shutdown_blocking();
     told.iter().flatten().for_each(|line| complain(line));
@@ -82,16 +89,30 @@ fn spec(prepared: &Prepared, args: &RunArgs, (hidden, private): (Vec<PathBuf>, V
         bundle: prepared.bundle_pem(),
         hidden,
         private,
-        read_only: args.sandbox.options.config.iter().cloned().collect(),
+        read_only: args.sandbox.options.files().map(Path::to_owned).collect(),
     }
 }
 
 /// Waits for the command; a sandbox that ends before it takes the command along.
-fn wait(mut child: Child, termination: oneshot::Receiver<Termination>) -> Result<Exit, Failure> {
+///
+/// Meanwhile the files are read again whenever somebody asks for it; what came of it is in the log.
+fn wait(
+    mut child: Child,
+    termination: oneshot::Receiver<Termination>,
+    (sandbox, reloads): (&Sandbox, &Notify),
+) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
+        let reloading = async {
+            loop {
+                reloads.notified().await;
+                // The sandbox tells of it.
+                let _ = sandbox.reload().await;
+            }
+        };
         tokio::select! {
             exit = child.wait() => return Ok(exit?),
+            () = reloading => {}
             why = termination => match why {
                 Ok(Termination::Failed(why)) => return Err(format!("the sandbox failed: {why}").into()),
                 Ok(Termination::Misuse(why)) => return Err(format!("the sandbox was ended: {why}").into()),

@@ -7,6 +7,7 @@
 mod files;
 mod link;
 
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,10 +15,11 @@ use std::process::ExitCode;
 use tokio::sync::oneshot;
 
 use self::link::Wanted;
-use super::options::{Loaded, SandboxArgs};
-use super::process::{complain, raise_descriptor_limit, refuse_huge_pages};
+use super::options::{Loaded, Reader, SandboxArgs};
+use super::process::{complain, ignores_hangups, raise_descriptor_limit, refuse_huge_pages};
 use super::{Failure, OWN_FAILURE};
-use crate::sandbox::{GuestEnv, Termination};
+use crate::namespace::Terminal;
+use crate::sandbox::{GuestEnv, Sandbox, Termination};
 use crate::sys;
 
 /// Command line of `serve`.
@@ -49,11 +51,11 @@ pub fn serve(args: &ServeArgs) -> ExitCode {
 fn start(args: &ServeArgs) -> Result<(), Failure> {
     // First: a descriptor of ours might get the number that was not passed.
     let wanted = Wanted::take(&args.link)?;
-    let Loaded { builder, log, .. } = args.sandbox.load("serve")?;
+    let Loaded { builder, log, .. } = args.sandbox.load("serve", Reader::Nobody)?;
     let (ended, termination) = oneshot::channel();
     let prepared = builder.on_termination(move |why| drop(ended.send(why))).prepare()?;
     // Before there is a socket to remove, and before there are threads to inherit it.
-    let signals = sys::divert_signals(&[libc::SIGINT, libc::SIGTERM])?;
+    let signals = sys::divert_signals(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP])?;
     let link = wanted.open(prepared.guest_env().mtu.into())?;
     if let Some(dir) = &args.out {
         files::write(dir, &prepared)?;
@@ -64,7 +66,8 @@ fn start(args: &ServeArgs) -> Result<(), Failure> {
     let ready = ready(&args.link, prepared.guest_env());
     let sandbox = link.start(prepared)?;
     complain(&ready);
-    let why = wait(&signals, termination)?;
+    let reloaded = args.sandbox.options.has_file().then_some(&sandbox);
+    let why = wait(&signals, termination, reloaded)?;
     let told = [sandbox.denials(), sandbox.observed()];
     sandbox.shutdown_blocking();
     told.iter().flatten().for_each(|line| complain(line));
@@ -80,17 +83,43 @@ fn ready(link: &str, guest: &GuestEnv) -> String {
     format!("listening at {}; the guest's MAC address is {}", link.escape_debug(), files::mac(guest.mac))
 }
 
-/// Waits for a signal, or for the sandbox to end by itself and say why.
+/// Waits for a signal that ends it, or for the sandbox to end by itself and say why.
+///
+/// Where there is a file to be read again, SIGHUP asks for that; without, or when the terminal has hung up, it ends us,
+/// unless we were started to ignore it.
 fn wait(
     signals: &OwnedFd,
-    termination: oneshot::Receiver<Termination>,
+    mut termination: oneshot::Receiver<Termination>,
+    reloaded: Option<&Sandbox>,
 ) -> Result<Option<Termination>, Failure> {
+    let terminal = Terminal::of_caller();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let watched = sys::watch(signals.as_fd())?;
-        tokio::select! {
-            signalled = watched.readable() => signalled.map(|_| None).map_err(Failure::from),
-            why = termination => Ok(why.ok()),
+        loop {
+            let mut ready = tokio::select! {
+                signalled = watched.readable() => signalled?,
+                why = &mut termination => return Ok(why.ok()),
+            };
+            let diverted = match sys::read_signal(signals) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready.clear_ready();
+                    continue;
+                }
+                read => read?,
+            };
+            if diverted.signal != libc::SIGHUP {
+                return Ok(None);
+            }
+            let sent_by_process = diverted.code <= 0;
+            match reloaded {
+                Some(sandbox) if sent_by_process && !terminal.is_gone() => {
+                    // The sandbox tells of it.
+                    let _ = sandbox.reload().await;
+                }
+                Some(_) | None if ignores_hangups() => {}
+                Some(_) | None => return Ok(None),
+            }
         }
     })
 }

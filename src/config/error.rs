@@ -86,6 +86,11 @@ pub enum Problem {
     /// A file that cannot be read.
     #[error("cannot be read ({0}); name a file that this user can read")]
     Unreadable(io::ErrorKind),
+    /// A file that is read again is another than it was, and the sandbox's command could have put it there.
+    #[error(
+        "is another file than at the start, which the command could have put there; write into it in place (cat NEW > FILE), or keep it where this user may not write"
+    )]
+    FileReplaced,
     /// Not TOML, or not of the shape of a configuration.
     #[error("{0}")]
     Toml(String),

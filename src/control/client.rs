@@ -18,6 +18,7 @@ use super::protocol::{Answer, Request, Status, read_answer, write_request};
 use super::value::NewValue;
 use crate::audit::Told;
 use crate::limits::Limits;
+use crate::sandbox::{Edit, PolicyChanged, PolicyRule};
 use crate::secret::{Rotation, SecretStatus};
 
 /// Why there is no answer.
@@ -97,6 +98,20 @@ pub fn revoke(name: &SandboxName, secret: &str) -> Result<(), AskError> {
         return Err(beside_the_point(name));
     };
     Ok(())
+}
+
+/// The rules of a sandbox.
+pub fn policy(name: &SandboxName) -> Result<Vec<PolicyRule>, AskError> {
+    let Answer::Policy(rules) = ask(name, &Request::Policy)? else { return Err(beside_the_point(name)) };
+    Ok(rules)
+}
+
+/// Changes the rules of a sandbox.
+pub fn change_policy(name: &SandboxName, edit: Edit) -> Result<PolicyChanged, AskError> {
+    let Answer::PolicyChanged(changed) = ask(name, &Request::ChangePolicy(edit))? else {
+        return Err(beside_the_point(name));
+    };
+    Ok(changed)
 }
 
 /// Asks the sandbox of this name; its refusal is an error.

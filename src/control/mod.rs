@@ -22,7 +22,9 @@ mod protocol;
 mod server;
 mod value;
 
-pub use client::{AskError, ask, ca, denial, env, list, revoke, rotate, secrets, status};
+pub use client::{
+    AskError, ask, ca, change_policy, denial, env, list, policy, revoke, rotate, secrets, status,
+};
 pub use directory::{Directory, DirectoryError, places};
 pub use endpoint::{ClaimError, Endpoint};
 pub use name::{NameError, SandboxName};

@@ -14,7 +14,7 @@ use super::name::SandboxName;
 use super::value::NewValue;
 use crate::audit::Told;
 use crate::limits::Limits;
-use crate::sandbox::Stats;
+use crate::sandbox::{Edit, PolicyChanged, PolicyRule, Stats};
 use crate::secret::{Rotation, SecretStatus};
 
 /// Octets of a request beside a value in it: names of secrets are variables', and short.
@@ -49,6 +49,10 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         value: Option<NewValue>,
     },
+    /// The rules of its policy.
+    Policy,
+    /// To change its policy.
+    ChangePolicy(Edit),
     /// To take a secret back.
     Revoke {
         /// The secret's name.
@@ -66,6 +70,8 @@ impl Request {
             | Self::Ca
             | Self::Explain { .. }
             | Self::Secrets
+            | Self::Policy
+            | Self::ChangePolicy(_)
             | Self::Rotate { value: Some(_), .. }
             | Self::Revoke { .. } => limits.control_wait,
         }
@@ -91,6 +97,10 @@ pub enum Answer {
     Rotated(Rotation),
     /// To [`Request::Revoke`].
     Revoked,
+    /// To [`Request::Policy`].
+    Policy(Vec<PolicyRule>),
+    /// To [`Request::ChangePolicy`].
+    PolicyChanged(PolicyChanged),
     /// To what cannot be answered: why, in one line.
     Refused(String),
 }
@@ -148,6 +158,8 @@ pub(super) fn write_request(request: &Request) -> Zeroizing<Vec<u8>> {
         | Request::Ca
         | Request::Explain { .. }
         | Request::Secrets
+        | Request::Policy
+        | Request::ChangePolicy(_)
         | Request::Rotate { value: None, .. }
         | Request::Revoke { .. } => 0,
     };
@@ -206,6 +218,8 @@ impl fmt::Display for Request {
             Self::Ca => "ca",
             Self::Explain { .. } => "explain",
             Self::Secrets => "secrets",
+            Self::Policy => "policy",
+            Self::ChangePolicy(_) => "change_policy",
             Self::Rotate { .. } => "rotate",
             Self::Revoke { .. } => "revoke",
         })
@@ -237,6 +251,10 @@ mod tests {
             Request::Rotate { secret: secret(), value: None },
             Request::Rotate { secret: secret(), value: Some(NewValue::new(b"\xffcanary\n".to_vec())) },
             Request::Revoke { secret: secret() },
+            Request::Policy,
+            Request::ChangePolicy(Edit::Allow("a.example".into())),
+            Request::ChangePolicy(Edit::Remove(1)),
+            Request::ChangePolicy(Edit::Reload),
         ];
         for request in requests {
             assert!(!format!("{request:?}").contains("canary"));

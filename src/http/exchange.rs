@@ -30,7 +30,7 @@ use super::secrets::Put;
 use super::signed::Signed;
 use super::upgrade::{Handshake, Stage, Switch};
 use super::watch::Progress;
-use super::{Event, Mirror, Subject};
+use super::{Event, Leave, Mirror, Subject};
 use crate::name::{Origin, Scheme};
 use crate::secret::{Carried, Scrubber};
 use crate::tls::VerifiedPeer;
@@ -45,6 +45,8 @@ pub(super) struct Exchanges {
     begun: Cell<bool>,
     /// Whether the upstream has answered on this connection before.
     proven: Cell<bool>,
+    /// Leave for what the connection was upgraded to.
+    upgraded: RefCell<Option<Leave>>,
 }
 
 /// Answers the requests of one connection, for hyper.
@@ -127,6 +129,7 @@ impl Exchanges {
             way,
             begun: Cell::default(),
             proven: Cell::default(),
+            upgraded: RefCell::default(),
         })
     }
 
@@ -185,7 +188,7 @@ impl Exchanges {
         subject: &Subject,
     ) -> Result<Response<GuestBody>, Ending> {
         let (parts, body) = request.into_parts();
-        match self.prepare(parts, &body, subject).await {
+        match self.prepare(parts, &body, (progress, subject)).await {
             Ok(prepared) => self.forward(prepared, body, (progress, subject)).await,
             Err(ending) => {
                 progress.keep_unread(body);
@@ -199,7 +202,7 @@ impl Exchanges {
         &self,
         mut parts: request::Parts,
         body: &Incoming,
-        subject: &Subject,
+        (progress, subject): (&Progress, &Subject),
     ) -> Result<Prepared<'_>, Ending> {
         let (sender, peer) = match &self.way {
             Way::Open { sender, peer } => (sender, peer.as_ref()),
@@ -208,7 +211,8 @@ impl Exchanges {
             Way::Gone(_) => return Err(Ending::Failed(self.gone())),
         };
         gate::admit(&parts, &self.mirror.origin, &self.mirror.limits).map_err(Refusal::from)?;
-        (self.mirror.judge)(&parts.method, parts.uri.path_and_query().map_or("/", PathAndQuery::as_str))?;
+        let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        progress.keep_leave((self.mirror.judge)(&parts.method, path)?);
         let signed = Signed::claimed(&self.mirror.secrets, peer, &parts)?;
         let mut handshake = Handshake::asked(&parts, body, subject);
         let scrubber = self.mirror.secrets.scrubber(&self.mirror.origin.host);
@@ -249,6 +253,7 @@ impl Exchanges {
         let request = Request::from_parts(parts, body);
         let (parts, body) = self.send(sender, request, progress).await?.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            *self.upgraded.borrow_mut() = progress.take_leave();
             progress.end_response();
             return self.switch_protocols(handshake, parts, scrubber);
         }

@@ -30,6 +30,7 @@ mod upgrade;
 mod watch;
 mod wire;
 
+use std::any::Any;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -73,7 +74,25 @@ pub struct Mirror {
 }
 
 /// Judges a request by its method and its path and query.
-pub type Judge = dyn Fn(&Method, &str) -> Result<(), Refusal>;
+pub type Judge = dyn Fn(&Method, &str) -> Result<Leave, Refusal>;
+
+/// Leave to make a request; dropped when the request and its answer, or what it was upgraded to, are over.
+#[derive(Default)]
+#[must_use = "it says how long the request is under way"]
+pub struct Leave(Option<Box<dyn Any>>);
+
+impl Leave {
+    /// Keeps `kept` for as long as the request is under way.
+    pub fn keeping(kept: impl Any) -> Self {
+        Self(Some(Box::new(kept)))
+    }
+}
+
+impl fmt::Debug for Leave {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Leave").field(&self.0.is_some()).finish()
+    }
+}
 
 impl fmt::Debug for Mirror {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

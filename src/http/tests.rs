@@ -89,7 +89,7 @@ impl Case {
             limits: Arc::default(),
             can_record: Rc::new(|| true),
             denial_id: Rc::new(|| None),
-            judge: Rc::new(|_, _| Ok(())),
+            judge: Rc::new(|_, _| Ok(crate::http::Leave::default())),
             response_timeout: None,
             events: Rc::new(move |event| {
                 if let Event::Injected { hold, .. } = &event {

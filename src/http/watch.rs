@@ -16,6 +16,7 @@ use hyper::body::{Body as _, Incoming};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
+use super::Leave;
 use super::deny::Refusal;
 
 /// Where one direction of an exchange is.
@@ -50,6 +51,8 @@ pub(super) struct Progress {
     /// A request's body that nobody reads any more. Dropped before the answer is out it would have an h2
     /// stream reset with CANCEL, which clients take for a failure; after it, with NO_ERROR (RFC 9113 §8.1).
     unread: RefCell<Option<Incoming>>,
+    /// Kept until both directions are over.
+    leave: RefCell<Option<Leave>>,
 }
 
 impl Progress {
@@ -66,6 +69,23 @@ impl Progress {
         self.request.set(Leg::Over);
         self.sent.set(self.sent.get().or_else(|| Some(Instant::now())));
         wake(&self.reading);
+        self.give_leave_back();
+    }
+
+    /// Keeps leave for the exchange until it is over.
+    pub(super) fn keep_leave(&self, leave: Leave) {
+        *self.leave.borrow_mut() = Some(leave);
+    }
+
+    /// For what the exchange becomes.
+    pub(super) fn take_leave(&self) -> Option<Leave> {
+        self.leave.borrow_mut().take()
+    }
+
+    fn give_leave_back(&self) {
+        if !self.is_sending() && self.response.get() == Leg::Over {
+            drop(self.take_leave());
+        }
     }
 
     /// Resolves when no answer has begun so long after the request was sent. Whoever gets one drops this.
@@ -118,6 +138,7 @@ impl Progress {
 
     pub(super) fn end_response(&self) {
         self.response.set(Leg::Over);
+        self.give_leave_back();
     }
 
     pub(super) fn break_off(&self) {

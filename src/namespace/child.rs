@@ -4,6 +4,7 @@
 //! group, so the terminal's own signals reach the command without us. Invariant: when a [`Child`] is gone, so
 //! is every process of the sandbox.
 
+use std::fmt;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -52,20 +53,27 @@ pub(super) struct Process {
 }
 
 /// The command and everything it has started. Dropping it kills them all.
-#[derive(Debug)]
 pub struct Child {
     init: OwnedFd,
     command: Process,
     control: Channel,
     signals: OwnedFd,
     terminal: Terminal,
+    /// What SIGHUP is for, where it is not the command's.
+    hangup: Option<Box<dyn Fn()>>,
     buried: bool,
 }
 
 impl Child {
     /// `signals` reads the [`FORWARDED`] ones.
     pub(super) fn new(init: OwnedFd, command: Process, control: Channel, signals: OwnedFd) -> Self {
-        Self { init, command, control, signals, terminal: Terminal::of_caller(), buried: false }
+        Self { init, command, control, signals, terminal: Terminal::of_caller(), hangup: None, buried: false }
+    }
+
+    /// Has `hook` called, in [`Child::wait`], whenever a process sends SIGHUP, instead of passing it on. With a terminal
+    /// that has gone it is passed on all the same: then it means what it says.
+    pub fn on_hangup(&mut self, hook: impl Fn() + 'static) {
+        self.hangup = Some(Box::new(hook));
     }
 
     /// Waits for the command's end, and for that of every process it has started; passes signals on
@@ -128,6 +136,13 @@ impl Child {
     /// A signal of the kernel's has come from the terminal, and has reached the whole foreground by itself.
     fn forward(&self, diverted: sys::Diverted) {
         let sent_by_process = diverted.code <= 0;
+        if let Some(hook) = &self.hangup
+            && sent_by_process
+            && diverted.signal == libc::SIGHUP
+            && !self.terminal.is_gone()
+        {
+            return hook();
+        }
         if let Some(signal) = Signal::from_named_raw(diverted.signal).filter(|_| sent_by_process) {
             self.signal(signal);
         }
@@ -160,6 +175,12 @@ impl Child {
         let Some(pid) = self.command.pid else { return false };
         let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
         stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
+    }
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child").field("command", &self.command).finish_non_exhaustive()
     }
 }
 

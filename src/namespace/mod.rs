@@ -31,6 +31,7 @@ pub use child::{Child, Exit};
 pub use error::{Errno, Forbidden, NamespaceError};
 pub use link::{Addresses, Assignment};
 pub use parent::{Running, spawn};
+pub(crate) use terminal::Terminal;
 
 /// What to run, and where.
 #[derive(Clone, Debug)]

@@ -13,12 +13,17 @@ use crate::sys;
 
 /// The controlling terminal, if there is one.
 #[derive(Debug)]
-pub(super) struct Terminal(Option<File>);
+pub(crate) struct Terminal(Option<File>);
 
 impl Terminal {
     /// Opens the caller's.
-    pub(super) fn of_caller() -> Self {
+    pub(crate) fn of_caller() -> Self {
         Self(OpenOptions::new().read(true).write(true).open("/dev/tty").ok())
+    }
+
+    /// Whether there was one and it has hung up: then this process has none any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.0.is_some() && File::open("/dev/tty").is_err()
     }
 
     /// Takes the foreground back from a process group of the sandbox that is gone.

@@ -40,7 +40,7 @@ impl Policy {
     ///
     /// A name is not resolved for the sake of a rule about addresses: anybody could ask for any name then.
     pub(super) fn judge(&self, asked: Asked<'_>) -> Result<&Arc<Rule>, Blocked<'_>> {
-        if let Some(floor) = &self.floor {
+        for floor in &self.floors {
             settle(floor.judge(asked, |_| true), Layer::Floor)?;
         }
         let names_only = matches!((asked.called, asked.place), (Called::Name(_), Place::Unknown));
@@ -85,7 +85,7 @@ impl Policy {
     }
 
     pub(super) fn layers(&self) -> impl Iterator<Item = &Table> {
-        self.floor.iter().chain(iter::once(&self.rules))
+        self.floors.iter().chain(iter::once(&self.rules))
     }
 
     /// Leave that only comes with a secret gives way where another rule says which requests the host may get.

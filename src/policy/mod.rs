@@ -66,7 +66,8 @@ const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6A
 /// The rules of one sandbox; it never changes once built. [`Live`] holds the one that counts.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    floor: Option<Table>,
+    /// Each has to allow.
+    floors: Vec<Table>,
     rules: Table,
     connect_to: HashMap<HostName, Vec<ConnectTo>>,
     passthrough: Vec<HostPattern>,
@@ -88,10 +89,11 @@ impl Builder {
     }
 
     /// Puts rules of the platform under the others: what these do not allow, no other rule does. Without any it has
-    /// none, which allows nothing.
+    /// none, which allows nothing. Each call is a floor of its own, and all of them have to allow.
     pub fn floor(mut self, rules: impl IntoIterator<Item = Rule>) -> Self {
-        let floor = self.0.floor.get_or_insert_default();
+        let mut floor = Table::default();
         rules.into_iter().for_each(|rule| floor.push(rule));
+        self.0.floors.push(floor);
         self
     }
 
@@ -310,6 +312,11 @@ impl Policy {
     /// The rules of the sandbox's own, in order.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.rules.rules().iter().map(Arc::as_ref)
+    }
+
+    /// The rules of the platform that all of these stand on, floor by floor.
+    pub fn floors(&self) -> impl Iterator<Item = impl Iterator<Item = &Rule>> {
+        self.floors.iter().map(|floor| floor.rules().iter().map(Arc::as_ref))
     }
 }
 

@@ -8,12 +8,14 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::dial::dial_any;
 use super::flow::{Flow, Served};
+use super::ground::Ground;
 use super::splice::splice;
 use crate::audit::FlowKind;
 use crate::dns::Meaning;
 use crate::name::HostName;
 use crate::net;
 use crate::policy::{Denial, Permit, Verdict};
+use crate::upstream::Stream;
 
 /// Leave to relay a flow by its address.
 pub(super) struct ByAddress {
@@ -50,6 +52,12 @@ pub(super) async fn relay(
 ) -> Option<Served> {
     let ByAddress { permit, rule, host } = by;
     let context = &flow.context;
+    let ground = Ground::Address { destination: flow.destination, name: host.clone() };
+    if let Err(denial) = flow.stand.on(ground) {
+        flow.deny(&denial);
+        stream.abort();
+        return None;
+    }
     let dialled = match dial_any(&context.dial, vec![permit], context.limits.dial).await {
         Ok(dialled) => dialled,
         Err(error) => {
@@ -59,9 +67,9 @@ pub(super) async fn relay(
         }
     };
     let addr = dialled.permit().addr();
-    let mut upstream = dialled.stream;
+    let mut upstream = Stream::from(dialled.stream);
     upstream.write_all(&bytes).await.ok()?;
-    if let Err(error) = splice(stream, upstream, context.limits.bytes_per_turn).await {
+    if let Err(error) = splice(stream, &mut upstream, context.limits.bytes_per_turn).await {
         tracing::debug!(flow = flow.id, %error, "relay ended");
     }
     Some(Served { kind: FlowKind::Opaque, host, upstream: Some(addr), rule: Some(rule) })

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Context;
 use super::flow::{Flow, Served};
+use super::ground::Ground;
 use super::leaning::Leaning;
 use super::refusals::{Refusals, Telling};
 use super::relay::{BUFFER, Relay};
@@ -63,11 +64,16 @@ pub(super) fn begin(context: Rc<Context>, new: NewAssociation) {
         }
         Err(denial) => {
             deny(&flow, &denial);
-            new.refuse(match carried {
-                Carried::Udp => Unreachable::Port,
-                Carried::Echo => Unreachable::Prohibited,
-            });
+            new.refuse(unreachable(carried));
         }
+    }
+}
+
+/// What the guest is told of what it may not reach.
+fn unreachable(carried: Carried) -> Unreachable {
+    match carried {
+        Carried::Udp => Unreachable::Port,
+        Carried::Echo => Unreachable::Prohibited,
     }
 }
 
@@ -111,9 +117,16 @@ async fn serve(flow: Flow, new: NewAssociation, allowed: Allowed) {
         Err(error) => return new.refuse(unopened(&flow, kind, &error)),
     };
     let context = Rc::clone(&flow.context);
+    let carried = new.carried();
+    let ground = Ground::Datagrams { carried, destination: flow.destination, addr: upstream };
+    if let Err(denial) = flow.stand.on(ground) {
+        deny(&flow, &denial);
+        return new.refuse(unreachable(carried));
+    }
     let served = Served { kind, host, upstream: Some(upstream), rule: Some(rule) };
-    let _recorded = Recorded { flow, served: Some(served) };
-    Relay::new(context, new.accept(), socket, permits.collect()).await;
+    let recorded = Recorded { flow, served: Some(served) };
+    let relay = Relay::new(context, new.accept(), socket, permits.collect());
+    let _ = recorded.flow.stand.hold(relay).await;
 }
 
 /// An association with its record, which is written however it ends: a sandbox that ends waits for none.

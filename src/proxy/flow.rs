@@ -10,7 +10,9 @@ use std::sync::Arc;
 use ::http::StatusCode;
 use tokio::time::Instant;
 
+use super::ground::Ground;
 use super::opaque::Goal;
+use super::standing::Stand;
 use super::way::{DialError, Way};
 use super::{Context, address, dns, opaque, plain, tls};
 use crate::audit::{Event, FlowKind, clip};
@@ -28,6 +30,8 @@ pub(super) struct Flow {
     pub(super) id: u64,
     pub(super) destination: SocketAddr,
     pub(super) started: Instant,
+    /// Its place among those that a new policy may end.
+    pub(super) stand: Stand,
     /// Resolves when the guest has reset the flow; for a dial, while nobody reads.
     lost: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
 }
@@ -43,7 +47,7 @@ pub(super) struct Served {
 /// Serves one flow to its end.
 pub(super) async fn serve(context: Rc<Context>, incoming: Incoming) {
     let flow = Flow::new(context, incoming.destination());
-    if let Some(served) = flow.judge(incoming).await {
+    if let Some(Some(served)) = flow.stand.hold(flow.judge(incoming)).await {
         flow.record(served);
     }
 }
@@ -51,8 +55,10 @@ pub(super) async fn serve(context: Rc<Context>, incoming: Incoming) {
 impl Flow {
     /// A flow that begins now.
     pub(super) fn new(context: Rc<Context>, destination: SocketAddr) -> Self {
+        let id = context.audit.next_flow();
         Self {
-            id: context.audit.next_flow(),
+            id,
+            stand: Stand::new(Rc::clone(&context), id),
             destination,
             started: Instant::now(),
             lost: RefCell::default(),
@@ -174,6 +180,7 @@ impl Flow {
         let (naming, observing, recording, audit) = (audit(), audit(), audit(), audit());
         let (flow, told) = (self.id, origin.to_string());
         let (context, policy) = (Rc::clone(&self.context), self.context.policy.current());
+        let under_way = self.stand.requests();
         Mirror {
             secrets: Arc::clone(&self.context.secrets),
             limits: Arc::clone(&self.context.limits),
@@ -213,10 +220,16 @@ impl Flow {
                     let target = clip(&format!("{method} {judged}{target}"));
                     observing.deny(Some(flow), &Denial { target, ..denial });
                 }
-                Ok(())
+                Ok(http::Leave::keeping(under_way(method, target)))
             }),
             origin,
         }
+    }
+
+    /// Says that it is allowed as this from now on; where the policy has changed meanwhile and does not allow it, what
+    /// the guest is told.
+    pub(super) fn stand_on(&self, ground: Ground) -> Result<(), Refusal> {
+        self.stand.on(ground).map_err(|denial| self.refuse(Refusal::denied(denial.to_string()), &denial))
     }
 
     /// Records a denial; its id.

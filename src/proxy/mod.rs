@@ -9,6 +9,7 @@ mod datagram;
 mod dial;
 mod dns;
 mod flow;
+mod ground;
 mod leaning;
 mod opaque;
 mod plain;
@@ -17,6 +18,7 @@ mod refusals;
 mod relay;
 mod socket;
 mod splice;
+mod standing;
 mod tls;
 mod way;
 
@@ -39,6 +41,7 @@ pub(crate) use datagram::Datagrams;
 pub(crate) use dial::HostDial;
 pub use publish::{BindError, Published};
 pub(crate) use publish::{Port, serve as serve_published};
+pub(crate) use standing::Standings;
 
 /// What every flow of one sandbox shares.
 pub(crate) struct Context {
@@ -52,6 +55,8 @@ pub(crate) struct Context {
     pub(crate) limits: Arc<Limits>,
     pub(crate) audit: Rc<Audit>,
     pub(crate) datagrams: Datagrams,
+    /// What flows stand on, to be judged again when the policy is another.
+    pub(crate) standings: Standings,
     /// Handshakes so far.
     pub(crate) handshakes: Cell<Stats>,
     /// Takes the reason why the sandbox is to end.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::io::AsyncWriteExt as _;
 
 use super::flow::{Flow, Served};
+use super::ground::{Ground, Reading};
 use super::leaning::Leaning;
 use super::splice::splice;
 use super::way::Way;
@@ -44,6 +45,15 @@ pub(super) async fn serve(flow: &Flow, incoming: Incoming, goal: Goal) -> Option
         Opened::Names(names) => names.first().cloned(),
         Opened::Address(_) => None,
     };
+    let ground = |addr| match &opened {
+        Opened::Names(names) => Ground::Named { names: names.clone(), addr, read: Reading::Perhaps },
+        Opened::Address(_) => Ground::Address { destination: flow.destination, name: None },
+    };
+    if let Err(denial) = flow.stand.on(ground(None)) {
+        flow.deny(&denial);
+        incoming.refuse();
+        return None;
+    }
     let leaning = |name: &NamePermit| Leaning::on(context, flow.destination.ip(), name.host().clone());
     let _leaning = name.as_ref().map(leaning);
     let way = match &name {
@@ -68,6 +78,11 @@ pub(super) async fn serve(flow: &Flow, incoming: Incoming, goal: Goal) -> Option
             return None;
         }
     };
+    if let Err(denial) = flow.stand.on(ground(connection.leave().addr())) {
+        flow.deny(&denial);
+        incoming.refuse();
+        return None;
+    }
     let stream = incoming.accept();
     flow.watch(&stream);
     inspect_and_relay(flow, stream, connection, opened).await
@@ -137,10 +152,17 @@ async fn relay(
         }
     };
     observe(flow, &opened, addr.map(|addr| addr.ip()));
+    if let Opened::Names(names) = opened
+        && let Err(denial) = flow.stand.on(Ground::Named { names, addr, read: Reading::Never })
+    {
+        flow.deny(&denial);
+        stream.abort();
+        return None;
+    }
     let mut upstream = connection.stream;
     upstream.write_all(&bytes).await.ok()?;
     upstream.flush().await.ok()?;
-    if let Err(error) = splice(stream, upstream, flow.context.limits.bytes_per_turn).await {
+    if let Err(error) = splice(stream, &mut upstream, flow.context.limits.bytes_per_turn).await {
         tracing::debug!(flow = flow.id, %error, "relay ended");
     }
     Some(Served { kind: FlowKind::Opaque, host, upstream: addr, rule: Some(rule) })

@@ -8,14 +8,15 @@ use tokio::time::timeout;
 
 use super::address::{self, ByAddress};
 use super::flow::{Flow, Served, Told, explained};
+use super::ground::Ground;
 use crate::audit::FlowKind;
 use crate::http::{self, Refusal, Upstream};
 use crate::name::{Authority, Host, HostName, Origin, Scheme};
 use crate::net;
-use crate::policy::{Denial, Verdict};
+use crate::policy::{Denial, NamePermit, Verdict};
 use crate::sniff::{Protocol, Rewind, Sniffed};
 use crate::tls::Alpn;
-use crate::upstream::Stream;
+use crate::upstream::{Connection, Stream};
 
 /// Fields that are looked through for `Host`; the gate refuses more than its own bound later.
 const FIELDS: usize = 128;
@@ -48,8 +49,9 @@ pub(super) async fn serve(flow: &Flow, mut stream: net::TcpStream, sniffed: Snif
         Reached::Read(origin, stream, served) => (origin, Upstream::Plain(stream), Some(served)),
         Reached::Unread(by) => return address::relay(flow, by, (bytes, stream)).await,
         Reached::Nobody(host, refusal) => {
-            let host = host.unwrap_or_else(HostName::nobody);
-            (Origin { scheme: Scheme::Http, host, port }, Upstream::Refused(refusal), None)
+            let origin = Origin { scheme: Scheme::Http, host: host.unwrap_or_else(HostName::nobody), port };
+            let _ = flow.stand.on(Ground::Refused { origin: origin.clone() });
+            (origin, Upstream::Refused(refusal), None)
         }
     };
     let told = if served.is_some() { Told::Nothing } else { Told::Denial };
@@ -85,7 +87,7 @@ async fn reach(flow: &Flow, origin: Origin) -> Reached {
         }
     };
     flow.observe(|enforced| enforced.at_name(&origin).into_result().err());
-    match flow.dial(&permit).await {
+    match dial(flow, &origin, &permit).await {
         Ok(connection) => {
             let served = Served {
                 kind: FlowKind::Http,
@@ -97,6 +99,13 @@ async fn reach(flow: &Flow, origin: Origin) -> Reached {
         }
         Err(refusal) => Reached::Nobody(Some(origin.host), refusal),
     }
+}
+
+async fn dial(flow: &Flow, origin: &Origin, permit: &NamePermit) -> Result<Connection, Refusal> {
+    flow.stand_on(Ground::Read { origin: origin.clone(), addr: None })?;
+    let connection = flow.dial(permit).await?;
+    flow.stand_on(Ground::Read { origin: origin.clone(), addr: connection.leave().addr() })?;
+    Ok(connection)
 }
 
 /// What no name opens, a rule about its address may.

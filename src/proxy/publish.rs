@@ -18,11 +18,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Context;
+use super::ground::Ground;
 use super::splice::splice;
+use super::standing::Stand;
 use crate::audit::{Event, FlowKind};
 use crate::link::Family;
 use crate::net::{self, Guest};
 use crate::policy::{Admission, Denial, Publish, Transport, Verdict};
+use crate::upstream::Stream;
 
 /// How long the guest's IPv4 address is given to answer before its IPv6 address is tried too: as RFC 8305 §5.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -156,33 +159,49 @@ impl Door {
         }
     }
 
-    /// Serves one connection of a peer to its end.
+    /// Serves one connection of a peer to its end, or until a new policy ends it.
     async fn connection(self, stream: TcpStream, peer: SocketAddr) {
         let id = self.context.audit.next_flow();
         let admission = match self.context.policy.current().at_peer(&self.publish, peer) {
             Verdict::Allow(admission) => admission,
             Verdict::Deny(denial) => {
                 self.deny(id, &denial);
-                return reset(stream);
+                return reset(&stream);
             }
         };
+        let stand = Stand::new(Rc::clone(&self.context), id);
+        if let Err(denial) = stand.on(Ground::Peer { publish: Rc::clone(&self.publish), peer }) {
+            self.deny(id, &denial);
+            return reset(&stream);
+        }
         let started = Instant::now();
-        let connected = tokio::select! {
-            connected = self.connect(&admission) => connected,
-            _ = stream.ready(Interest::ERROR) => Err(io::ErrorKind::ConnectionReset.into()),
-        };
-        let inside = match connected {
-            Ok(inside) => inside,
-            Err(error) => {
+        let inside = match stand.hold(self.enter(&stream, &admission)).await {
+            Some(Ok(inside)) => inside,
+            Some(Err(error)) => {
                 tracing::debug!(flow = id, %peer, publish = %self.publish, %error, "not connected");
-                return reset(stream);
+                return reset(&stream);
             }
+            None => return reset(&stream),
         };
         let visit = Visit { id, started, admission, inside: inside.source() };
-        if let Err(error) = self.relay(inside, stream).await {
-            tracing::debug!(flow = id, %error, "relay ended");
+        let mut stream = Stream::from(stream);
+        match stand.hold(self.relay(inside, &mut stream)).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::debug!(flow = id, %error, "relay ended"),
+            // A socket that is broken already can refuse this.
+            None => drop(stream.reset_on_drop()),
         }
         self.record(visit);
+    }
+
+    /// Connects to the guest while the peer waits.
+    async fn enter(&self, stream: &TcpStream, admission: &Admission) -> io::Result<net::TcpStream> {
+        stream.set_nodelay(true)?;
+        rustix::net::sockopt::set_socket_keepalive(stream, true)?;
+        tokio::select! {
+            connected = self.connect(admission) => connected,
+            _ = stream.ready(Interest::ERROR) => Err(io::ErrorKind::ConnectionReset.into()),
+        }
     }
 
     fn deny(&self, id: u64, denial: &Denial) {
@@ -223,15 +242,13 @@ impl Door {
         timeout(self.context.limits.dial, first_answer).await?
     }
 
-    async fn relay(&self, inside: net::TcpStream, stream: TcpStream) -> io::Result<()> {
-        stream.set_nodelay(true)?;
-        rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
+    async fn relay(&self, inside: net::TcpStream, stream: &mut Stream) -> io::Result<()> {
         splice(inside, stream, self.context.limits.bytes_per_turn).await
     }
 }
 
-/// Closes with RST, as the guest would if the peer had connected to it.
-fn reset(stream: TcpStream) {
+/// Has it closed with RST, as the guest would if the peer had connected to it.
+fn reset(stream: &TcpStream) {
     // A socket that is broken already can refuse this.
     let _ = stream.set_zero_linger();
 }

@@ -20,17 +20,16 @@ use crate::upstream::Stream;
 /// `budget` is how many bytes one direction moves before others get their turn.
 pub(super) async fn splice(
     mut guest: net::TcpStream,
-    upstream: impl Into<Stream>,
+    upstream: &mut Stream,
     budget: usize,
 ) -> io::Result<()> {
-    let mut upstream = upstream.into();
     let (mut up, mut down) = (Direction::Open, Direction::Open);
     let ended = poll_fn(|cx| {
-        let up_result = up.poll(cx, |cx| poll_up(cx, &mut guest, &mut upstream, budget));
+        let up_result = up.poll(cx, |cx| poll_up(cx, &mut guest, upstream, budget));
         if let Poll::Ready(Err(error)) = up_result {
             return Poll::Ready(Err(error));
         }
-        ready!(down.poll(cx, |cx| poll_down(cx, &mut guest, &mut upstream, budget)))?;
+        ready!(down.poll(cx, |cx| poll_down(cx, &mut guest, upstream, budget)))?;
         up_result
     })
     .await;

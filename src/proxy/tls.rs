@@ -7,6 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::address;
 use super::flow::{Flow, Served, Told, explained};
+use super::ground::Ground;
 use super::splice::splice;
 use crate::audit::FlowKind;
 use crate::http::{self, Refusal, Upstream};
@@ -92,8 +93,10 @@ async fn reach(
     permit: &NamePermit,
     offer: &[Alpn],
 ) -> Result<Reached, Refusal> {
+    flow.stand_on(Ground::Read { origin: origin.clone(), addr: None })?;
     let connection = flow.dial(permit).await?;
     let addr = connection.leave().addr();
+    flow.stand_on(Ground::Read { origin: origin.clone(), addr })?;
     let upstream = flow.context.connector.connect(connection, origin, offer).await.map_err(|error| {
         flow.context.handshake(|counts| counts.upstream_failed += 1);
         tracing::info!(flow = flow.id, host = %permit.host(), %error, "upstream not verified");
@@ -116,6 +119,7 @@ async fn terminate(
             (alpn, Upstream::Verified { stream: peer.hear(stream), peer }, addr, Some(rule))
         }
         Err(refusal) => {
+            let _ = flow.stand.on(Ground::Refused { origin: origin.clone() });
             let alpn = hello.alpn.first().copied().unwrap_or(Alpn::Http1);
             (alpn, Upstream::Refused(refusal), None, None)
         }
@@ -145,6 +149,10 @@ async fn terminate(
 
 /// Splices TLS to a host that is never decrypted.
 async fn pass_through(flow: &Flow, hello: Guest, permit: &NamePermit) -> Option<Served> {
+    let ground = |addr| Ground::Spliced { host: permit.host().clone(), port: permit.port(), addr };
+    if let Err(denial) = flow.stand.on(ground(None)) {
+        return refuse(flow, hello, &denial, AlertDescription::AccessDenied).await;
+    }
     let connection = match flow.dial(permit).await {
         Ok(connection) => connection,
         Err(refusal) => {
@@ -154,15 +162,14 @@ async fn pass_through(flow: &Flow, hello: Guest, permit: &NamePermit) -> Option<
         }
     };
     let addr = connection.leave().addr();
-    let unread = flow.context.policy.current().at_unread(permit, addr.map(|addr| addr.ip()));
-    if let Verdict::Deny(denial) = unread {
+    if let Err(denial) = flow.stand.on(ground(addr)) {
         return refuse(flow, hello, &denial, AlertDescription::AccessDenied).await;
     }
     let mut upstream = connection.stream;
     let (bytes, stream) = hello.into_unread().into_parts();
     upstream.write_all(&bytes).await.ok()?;
     upstream.flush().await.ok()?;
-    if let Err(error) = splice(stream, upstream, flow.context.limits.bytes_per_turn).await {
+    if let Err(error) = splice(stream, &mut upstream, flow.context.limits.bytes_per_turn).await {
         tracing::debug!(flow = flow.id, %error, "relay ended");
     }
     Some(Served {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::governor::{Change, Governor};
 use super::keeper::Keeping;
 use super::{Command, GuestEnv};
 use crate::audit::Audit;
@@ -41,7 +42,8 @@ impl Desk {
     }
 
     /// Answers until it is dropped.
-    pub(super) async fn serve(self, limits: Arc<Limits>, keeping: Rc<Keeping>, audit: Rc<Audit>) {
+    pub(super) async fn serve(self, limits: Arc<Limits>, parts: (Rc<Keeping>, Rc<Governor>, Rc<Audit>)) {
+        let (keeping, governor, audit) = parts;
         let (knowledge, started) = (Rc::new(self.knowledge), Instant::now());
         let answer = async move |request| match request {
             Request::Status => knowledge.status(started).await,
@@ -50,6 +52,11 @@ impl Desk {
             Request::Explain { id } => Answer::Denial(audit.denial(&id).map(Box::new)),
             Request::Secrets => Answer::Secrets(keeping.list()),
             Request::Rotate { secret, value } => rotate(&keeping, &secret, value).await,
+            Request::Policy => Answer::Policy(governor.list()),
+            Request::ChangePolicy(edit) => match governor.change(Change::Edit(edit)).await {
+                Ok(changed) => Answer::PolicyChanged(changed),
+                Err(error) => Answer::Refused(error.to_string()),
+            },
             Request::Revoke { secret } => match keeping.revoke(&secret) {
                 Ok(()) => Answer::Revoked,
                 Err(error) => Answer::Refused(error.to_string()),

@@ -73,14 +73,23 @@ fn secret(entry: &SecretEntry, limits: &Limits) -> Result<Sourced, StartError> {
 /// The rules of a configuration, and the hosts of secrets that the embedder added.
 pub(super) fn policy(config: &Config, secrets: &[SecretSpec]) -> Result<Policy, StartError> {
     config.check()?;
-    let mut own = Vec::new();
     for secret in secrets {
         config.not_passed_through(&secret.name, secret.hosts.iter().map(|host| &host.pattern))?;
-        for host in &secret.hosts {
-            own.push(Rule::for_secret(host.pattern.clone(), host.port, &secret.name));
-        }
     }
-    Ok(config.policy_with(own))
+    Ok(config.policy_with(implied(&hosts(secrets))))
+}
+
+/// The names and hosts of secrets.
+pub(super) fn hosts(secrets: &[SecretSpec]) -> Vec<(String, Vec<SecretHost>)> {
+    secrets.iter().map(|secret| (secret.name.clone(), secret.hosts.clone())).collect()
+}
+
+/// The rules that come with secrets.
+pub(super) fn implied(secrets: &[(String, Vec<SecretHost>)]) -> Vec<Rule> {
+    let of_one = |(name, hosts): &(String, Vec<SecretHost>)| -> Vec<Rule> {
+        hosts.iter().map(|host| Rule::for_secret(host.pattern.clone(), host.port, name)).collect()
+    };
+    secrets.iter().flat_map(of_one).collect()
 }
 
 /// The operator's proxies, with their passwords. Commands run, one after another.

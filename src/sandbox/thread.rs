@@ -11,7 +11,9 @@ use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
 use super::desk::Desk;
+use super::governor::Governor;
 use super::keeper::{Keeper, Kept};
+use super::rules::{Reload, Rules};
 use super::{Command, Stats, Termination};
 use crate::audit::{Audit, Event};
 use crate::dns::{Gateways, Nameserver, Resolver, Setup};
@@ -19,7 +21,7 @@ use crate::limits::Limits;
 use crate::link::Link;
 use crate::net;
 use crate::policy::{Dial, Live};
-use crate::proxy::{self, Context, Datagrams, Port};
+use crate::proxy::{self, Context, Datagrams, Port, Standings};
 use crate::secret::Secrets;
 use crate::tls::{Connector, Leaves};
 use crate::upstream::ProxyServer;
@@ -31,6 +33,8 @@ pub(super) struct Parts {
     pub(super) secrets: Arc<Secrets>,
     pub(super) kept: Vec<Kept>,
     pub(super) policy: Arc<Live>,
+    pub(super) rules: Rules,
+    pub(super) reload: Option<Arc<Reload>>,
     pub(super) leaves: Leaves,
     pub(super) connector: Connector,
     pub(super) proxies: Vec<Arc<ProxyServer>>,
@@ -69,8 +73,8 @@ async fn serve<L: Link + 'static>(mut parts: Parts, audit: Audit, link: L, inbox
     let ports = std::mem::take(&mut parts.ports);
     let kept = std::mem::take(&mut parts.kept);
     let (ending, mut ended) = mpsc::channel(1);
-    let context = match parts.into_context(Rc::new(audit), ending) {
-        Ok(context) => Rc::new(context),
+    let (context, governor) = match parts.into_context(Rc::new(audit), ending) {
+        Ok((context, governor)) => (context, Rc::new(governor)),
         Err(error) => return Termination::Failed(format!("no randomness: {error}")),
     };
     let mut driver = tokio::task::spawn_local(driver);
@@ -83,8 +87,8 @@ async fn serve<L: Link + 'static>(mut parts: Parts, audit: Audit, link: L, inbox
         Err(error) => return Termination::Failed(format!("the secrets cannot be kept: {error}")),
     };
     let desk = desk.map(|desk| {
-        let (keeping, audit) = (Rc::clone(&keeping), Rc::clone(&context.audit));
-        tokio::task::spawn_local(desk.serve(Arc::clone(&limits), keeping, audit))
+        let parts = (Rc::clone(&keeping), Rc::clone(&governor), Rc::clone(&context.audit));
+        tokio::task::spawn_local(desk.serve(Arc::clone(&limits), parts))
     });
     loop {
         tokio::select! {
@@ -96,6 +100,13 @@ async fn serve<L: Link + 'static>(mut parts: Parts, audit: Audit, link: L, inbox
             Some(why) = ended.recv() => return Termination::Misuse(why),
             command = commands.recv() => match command {
                 Some(Command::Stats(reply)) => drop(reply.send(stats(&counters, &context))),
+                Some(Command::Policy(change, reply)) => {
+                    let governor = Rc::clone(&governor);
+                    drop(tokio::task::spawn_local(async move {
+                        // Who asked may have gone.
+                        drop(reply.send(governor.change(change).await));
+                    }));
+                }
                 Some(Command::Shutdown) => {
                     // No new flows; those there are keep the driver busy until they end.
                     flows.abort();
@@ -131,7 +142,11 @@ async fn until_idle(counters: &net::Counters) {
 }
 
 impl Parts {
-    fn into_context(self, audit: Rc<Audit>, ending: mpsc::Sender<String>) -> io::Result<Context> {
+    fn into_context(
+        self,
+        audit: Rc<Audit>,
+        ending: mpsc::Sender<String>,
+    ) -> io::Result<(Rc<Context>, Governor)> {
         let gateways = Gateways { v4: self.addresses.gateway_v4, v6: self.addresses.gateway_v6 };
         let mut setup = Setup::new(Arc::clone(&self.policy), Arc::clone(&self.limits), gateways);
         setup.nameservers = self.nameservers;
@@ -139,7 +154,7 @@ impl Parts {
             let audit = Rc::clone(&audit);
             move |denial| drop(audit.deny(None, denial))
         }));
-        Ok(Context {
+        let context = Rc::new(Context {
             resolver: Resolver::new(setup)?,
             leaves: self.leaves,
             policy: self.policy,
@@ -150,8 +165,11 @@ impl Parts {
             limits: self.limits,
             audit,
             datagrams: Datagrams::new(),
+            standings: Standings::default(),
             handshakes: Cell::default(),
             ending,
-        })
+        });
+        let governor = Governor::new(self.rules, self.reload, Rc::clone(&context));
+        Ok((context, governor))
     }
 }

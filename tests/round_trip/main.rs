@@ -49,6 +49,7 @@ mod gate;
 mod live;
 mod many;
 mod opaque;
+mod policy;
 mod proxies;
 mod published;
 mod rules;

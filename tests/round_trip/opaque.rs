@@ -117,6 +117,31 @@ fn a_guest_that_resets_a_flow_dialled_by_name_ends_the_dial() {
 }
 
 #[test]
+fn a_policy_that_changes_while_a_flow_is_dialled_ends_the_dial() {
+    run(async {
+        let (dial, gate, mut heard) = gated();
+        let (bed, listener) = opened(|plan| plan.dial(dial)).await;
+        let (host, port) = HOST_PORT;
+        let to = SocketAddr::new(bed.address(host).await, port);
+        let guest = bed.guest.clone();
+        let connecting = tokio::task::spawn_local(async move { guest.connect(to).await });
+        assert!(matches!(heard.recv().await, Some(Told::Began(_))));
+        assert_eq!(bed.sandbox().allow("a.example:443").await.unwrap().ended, 0);
+        assert!(heard.try_recv().is_err(), "it is allowed still");
+        assert_eq!(bed.sandbox().deny(&format!("{host}:{port}")).await.unwrap().ended, 1);
+        assert_eq!(heard.recv().await, Some(Told::GivenUp));
+        let error = connecting.await.unwrap().err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        // Leave that comes later is for later flows.
+        gate.add_permits(1);
+        assert_eq!(bed.sandbox().allow(&format!("{host}:{port}/tcp")).await.unwrap().ended, 0);
+        let (stream, accepted) = tokio::join!(bed.tcp(host, port), listener.accept());
+        assert!(stream.is_ok() && accepted.is_ok());
+        bed.finish().await;
+    });
+}
+
+#[test]
 fn a_dial_that_hangs_is_a_reset_at_its_limit() {
     run(async {
         let (dial, _gate, mut heard) = gated();

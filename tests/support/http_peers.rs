@@ -14,7 +14,7 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{client, server};
 use hyper_util::rt::TokioIo;
-use portcullis::http::{Event, Mirror, Upstream, serve};
+use portcullis::http::{Event, Leave, Mirror, Upstream, serve};
 use portcullis::limits::Limits;
 use portcullis::name::{HostName, Origin, Scheme};
 use portcullis::secret::Secrets;
@@ -183,7 +183,7 @@ impl Setting {
             events: self.events.clone(),
             can_record: Rc::new(|| true),
             denial_id: Rc::new(|| None),
-            judge: Rc::new(|_, _| Ok(())),
+            judge: Rc::new(|_, _| Ok(Leave::default())),
         };
         let serving = spawn_local(serve(guest_end, self.alpn, upstream, mirror));
         let io = TokioIo::new(Canary::of_test().tapped("the guest's connection", guest));

@@ -21,6 +21,8 @@ use super::{Door, RETRY, Visit};
 use crate::link::Family;
 use crate::net::Association;
 use crate::policy::{Admission, Verdict};
+use crate::proxy::ground::Ground;
+use crate::proxy::standing::Stand;
 
 /// The longest payload of a datagram, octets.
 const DATAGRAM: usize = 65_535;
@@ -59,6 +61,7 @@ struct Session {
     /// When something passed last, either way.
     used: Cell<Instant>,
     evicted: Notify,
+    stand: Stand,
 }
 
 impl Hall {
@@ -84,7 +87,9 @@ impl Hall {
 
     /// The session of a peer, a new one if need be; none if the peer is refused or the guest is gone.
     fn session(self: &Rc<Self>, peer: SocketAddr) -> Option<Rc<Session>> {
-        if let Some(session) = self.sessions.borrow_mut().get(&peer) {
+        if let Some(session) = self.sessions.borrow_mut().get(&peer)
+            && !session.stand.has_fallen()
+        {
             return Some(Rc::clone(session));
         }
         let admission = match self.door.context.policy.current().at_peer(&self.door.publish, peer) {
@@ -103,32 +108,46 @@ impl Hall {
                 |error| tracing::debug!(%peer, publish = %self.door.publish, %error, "not associated"),
             )
             .ok()?;
-        Some(self.begin(admission, association))
+        self.begin(admission, association)
     }
 
-    fn begin(self: &Rc<Self>, admission: Admission, association: Association) -> Rc<Session> {
+    fn begin(self: &Rc<Self>, admission: Admission, association: Association) -> Option<Rc<Session>> {
         let (peer, started) = (admission.peer(), Instant::now());
         let id = self.door.context.audit.next_flow();
+        let stand = Stand::new(Rc::clone(&self.door.context), id);
+        stand.on(Ground::Peer { publish: Rc::clone(&self.door.publish), peer }).ok()?;
         let visit = Visit { id, started, admission, inside: association.source() };
         let session = Rc::new(Session {
             association: RefCell::new(association),
             used: Cell::new(started),
             evicted: Notify::new(),
+            stand,
         });
         if let Some((_, evicted)) = self.sessions.borrow_mut().push(peer, Rc::clone(&session)) {
             evicted.evicted.notify_one();
         }
         tokio::task::spawn_local(Rc::clone(self).attend(visit, Rc::clone(&session)));
-        session
+        Some(session)
     }
 
     /// Passes on what the guest sends to one peer, until one of the two has been quiet for too long.
     async fn attend(self: Rc<Self>, visit: Visit, session: Rc<Session>) {
-        let (peer, idle) = (visit.admission.peer(), self.door.context.limits.udp_idle);
+        let peer = visit.admission.peer();
+        let _ = session.stand.hold(self.converse(&session, peer)).await;
+        let mut sessions = self.sessions.borrow_mut();
+        if sessions.peek(&peer).is_some_and(|own| Rc::ptr_eq(own, &session)) {
+            sessions.pop(&peer);
+        }
+        drop(sessions);
+        self.door.record(visit);
+    }
+
+    async fn converse(&self, session: &Session, peer: SocketAddr) {
+        let idle = self.door.context.limits.udp_idle;
         loop {
             let until = session.used.get() + idle;
             tokio::select! {
-                more = poll_fn(|cx| self.poll_reply(cx, &session, peer)) => match more {
+                more = poll_fn(|cx| self.poll_reply(cx, session, peer)) => match more {
                     Reply::Passed => session.used.set(Instant::now()),
                     Reply::Over => break,
                 },
@@ -136,12 +155,6 @@ impl Hall {
                 () = sleep_until(until) => if session.used.get() + idle <= Instant::now() { break },
             }
         }
-        let mut sessions = self.sessions.borrow_mut();
-        if sessions.peek(&peer).is_some_and(|own| Rc::ptr_eq(own, &session)) {
-            sessions.pop(&peer);
-        }
-        drop(sessions);
-        self.door.record(visit);
     }
 
     /// Passes on one datagram of the guest's.

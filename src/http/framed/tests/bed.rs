@@ -74,7 +74,7 @@ impl Plan {
             limits: Arc::new(Limits::default()),
             can_record: Rc::new(|| true),
             denial_id: Rc::new(|| None),
-            judge: Rc::new(|_, _| Ok(())),
+            judge: Rc::new(|_, _| Ok(crate::http::Leave::default())),
             response_timeout: None,
             events: Rc::new(move |event| {
                 if let Event::Injected { hold, .. } = &event {
