@@ -256,6 +256,9 @@ pub struct Limits {
     /// `shutdown()` waits so long for flows to end by themselves.
     pub shutdown: Duration where NONE..,
 
+    /// Octets of the path and query of a request under way that are kept, to judge it again when the policy changes; a
+    /// request with a longer one ends then where any rule is about requests to its host.
+    pub path_kept: usize where 16..=1 << 20,
     /// Rules put before the others while the sandbox runs; over it a new one is refused.
     pub live_rules: usize where ..=ENTRIES,
     /// Connections to the control socket served at once; the next ones wait.
@@ -378,6 +381,7 @@ impl Default for Limits {
             event_queue: 1_024,
             shutdown: Duration::from_secs(5),
 
+            path_kept: 4 << 10,
             live_rules: 1_024,
             control_connections: 16,
             control_request: 64 << 10,

@@ -34,6 +34,9 @@ pub(super) enum Ground {
     Refused { origin: Origin },
 }
 
+/// A request by its method and its path and query, where these are known still.
+pub(super) type Asked<'a> = (&'a Method, Option<&'a str>);
+
 /// Whether somebody may read what a flow carries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Reading {
@@ -47,7 +50,7 @@ impl Ground {
     /// Whether `policy` allows it, with these requests under way.
     pub(super) fn stands<'a>(
         &self,
-        requests: impl IntoIterator<Item = (&'a Method, &'a str)>,
+        requests: impl IntoIterator<Item = Asked<'a>>,
         policy: &Policy,
         (names, now): (&Names, Instant),
     ) -> Result<(), Fall> {
@@ -81,7 +84,7 @@ impl Ground {
 fn read<'a>(
     policy: &Policy,
     (origin, addr): (&Origin, Option<SocketAddr>),
-    requests: impl IntoIterator<Item = (&'a Method, &'a str)>,
+    requests: impl IntoIterator<Item = Asked<'a>>,
 ) -> Result<(), Denial> {
     let _ = at_place(policy, (&origin.host, origin.port), addr)?;
     if policy.is_passed_through(&origin.host) && origin.scheme == Scheme::Https {
@@ -89,7 +92,15 @@ fn read<'a>(
     }
     for (method, path) in requests {
         let addr = addr.map(|addr| addr.ip());
-        let _ = policy.at_request(origin, addr, (method.as_str(), path)).into_result()?;
+        match path {
+            Some(path) => {
+                let _ = policy.at_request(origin, addr, (method.as_str(), path)).into_result()?;
+            }
+            None if policy.reads_requests_of(&origin.host) => {
+                return Err(otherwise(format!("{method} {origin}"), "rules about requests"));
+            }
+            None => {}
+        }
     }
     Ok(())
 }

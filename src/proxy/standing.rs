@@ -38,8 +38,8 @@ struct Standing {
 struct InFlight {
     number: u64,
     method: Method,
-    /// With its query.
-    path: String,
+    /// With its query; none where it is too long to be kept.
+    path: Option<Box<str>>,
 }
 
 /// Why a flow has to end.
@@ -62,7 +62,7 @@ impl Context {
         for standing in self.standings.0.borrow().values() {
             let Some(ground) = &*standing.ground.borrow() else { continue };
             let requests = standing.requests.borrow();
-            let requests = requests.iter().map(|request| (&request.method, request.path.as_str()));
+            let requests = requests.iter().map(|request| (&request.method, request.path.as_deref()));
             if let Err(fall) = ground.stands(requests, &policy, (&names, now)) {
                 ended += usize::from(matches!(fall, Fall::Denied(_)));
                 standing.fall(fall);
@@ -142,11 +142,12 @@ impl Stand {
 
     /// Counts requests as under way, each until what it gives is dropped.
     pub(super) fn requests(&self) -> impl Fn(&Method, &str) -> UnderWay + use<> {
-        let standing = Rc::clone(&self.standing);
+        let (standing, most) = (Rc::clone(&self.standing), self.context.limits.path_kept);
         move |method, path| {
             let number = standing.next_request.get();
             standing.next_request.set(number.wrapping_add(1));
-            let request = InFlight { number, method: method.clone(), path: path.to_owned() };
+            let path = (path.len() <= most).then(|| path.into());
+            let request = InFlight { number, method: method.clone(), path };
             standing.requests.borrow_mut().push(request);
             UnderWay { standing: Rc::clone(&standing), number }
         }

@@ -23,6 +23,7 @@ on_h1_and_h2!(
     an_answer_ends_in_its_middle_and_its_neighbor_goes_on,
     a_request_under_way_ends_where_its_path_is_no_longer_allowed,
     a_request_that_is_over_is_not_judged_again,
+    a_request_whose_path_is_too_long_to_keep_ends_where_paths_count,
     a_refused_connection_ends_when_its_host_is_allowed,
 );
 
@@ -130,6 +131,17 @@ async fn a_request_that_is_over_is_not_judged_again(http: Http) {
     assert_eq!(bed.sandbox().deny(&format!("POST {HOST} /private/**")).await.unwrap().ended, 0);
     client.post("/private/a", &[], "body").await.assert_refused(403, "http_request_denied", HOST);
     assert_eq!((client.get("/public", &[]).await.status.as_u16(), origin.connections()), (200, 1));
+    bed.finish().await;
+}
+
+async fn a_request_whose_path_is_too_long_to_keep_ends_where_paths_count(http: Http) {
+    let origin = Origin::start(Some(crate::good()), |_| Reply::text("data\n").breaking()).await;
+    let bed = Plan::new().allow(HOST).to(&origin).limits(|limits| limits.path_kept = 16).start();
+    let mut client = bed.https(http, HOST).await;
+    let head = client.begin("GET", (HOST, "/longer-than-that/"), &[], Bytes::new()).await.unwrap();
+    assert_eq!(bed.sandbox().deny("GET other.example /x").await.unwrap().ended, 0);
+    assert_eq!(bed.sandbox().deny(&format!("GET {HOST} /x")).await.unwrap().ended, 1);
+    assert_eq!(soon(client.finish(head)).await.end, End::Broken);
     bed.finish().await;
 }
 
