@@ -339,12 +339,6 @@ impl Sandbox {
         self.denials.summary()
     }
 
-    /// What would have been denied so far but for [`Config::observe`], in one line.
-    #[must_use]
-    pub fn observed(&self) -> Option<String> {
-        self.denials.observed()
-    }
-
     /// Takes no new flows, waits for those there are (`Limits::shutdown` at most), writes the audit file to its end.
     pub async fn shutdown(self) {
         // An error says that it has ended by itself.

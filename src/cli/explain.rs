@@ -74,13 +74,16 @@ fn in_file(path: &Path, id: &str) -> io::Result<Option<Told>> {
 }
 
 fn in_sandboxes(id: &str, err: &mut dyn Write) -> io::Result<Option<Told>> {
+    let mut silent = Vec::new();
     for (name, _) in control::list() {
         match control::denial(&name, id) {
             Ok(Some(told)) => return Ok(Some(told)),
             Ok(None) => {}
-            Err(error) => writeln!(err, "portcullis: {error}")?,
+            // It may have ended just now, and another one may know.
+            Err(error) => silent.push(error),
         }
     }
+    silent.iter().try_for_each(|error| writeln!(err, "portcullis: {error}"))?;
     Ok(None)
 }
 

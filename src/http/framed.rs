@@ -117,12 +117,14 @@ impl Socket {
         }
         let text = "the audit trail cannot be written, so no secret is sent";
         let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error", text);
-        self.deny(refusal.named(&*mirror.denial_id));
+        self.deny(refusal);
         Err(Fault::Unrecorded)
     }
 
     fn deny(&self, refusal: Refusal) {
-        (self.exchanges.mirror.events)(Event::Denied { subject: self.asked.subject.clone(), refusal });
+        let mirror = &self.exchanges.mirror;
+        let refusal = refusal.named(&*mirror.denial_id);
+        (mirror.events)(Event::Denied { subject: self.asked.subject.clone(), refusal });
     }
 }
 

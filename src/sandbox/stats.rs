@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Sandbox;
 use crate::{audit, dns, net, tls};
 
 /// Counters of one sandbox since it started.
@@ -20,4 +21,12 @@ pub struct Stats {
     pub tls: tls::Stats,
     /// What the audit trail tells: ended flows, requests, injections, denials.
     pub events: audit::Stats,
+}
+
+impl Sandbox {
+    /// What would have been denied so far but for [`Config::observe`](crate::config::Config::observe), in one line.
+    #[must_use]
+    pub fn observed(&self) -> Option<String> {
+        self.denials.observed()
+    }
 }
