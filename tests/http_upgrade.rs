@@ -6,9 +6,7 @@
 #[path = "support/canary.rs"]
 mod canary;
 
-use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use canary::{Canary, Tapped};
 use portcullis::http::{Leave, Mirror, Upstream, serve};
@@ -29,8 +27,8 @@ const SECRET: &str = "seven-seas-are-a-secret";
 
 /// A mirror with the secret, of which a silence lets the first octets go.
 fn scrubbing() -> Mirror {
-    let value = SecretValue::new(SECRET.into()).unwrap();
-    let secret = SecretSpec::new("TOKEN", value, &["a.example"]).unwrap();
+    let value = SecretValue::new(SECRET.into());
+    let secret = SecretSpec::new("TOKEN", value.unwrap(), &["a.example"]).unwrap();
     Mirror { secrets: Secrets::new(vec![secret, Canary::of_test().secret()]).unwrap(), ..mirror() }
 }
 
@@ -54,8 +52,8 @@ fn connect(room: usize) -> (Tapped<DuplexStream>, DuplexStream, JoinHandle<()>) 
 
 fn connect_by(mirror: Mirror, room: usize) -> (Tapped<DuplexStream>, DuplexStream, JoinHandle<()>) {
     let (guest, guest_end) = duplex(room);
-    let (upstream_end, upstream) = duplex(room);
-    let serving = spawn_local(serve(guest_end, Alpn::Http1, Upstream::Plain(upstream_end), mirror));
+    let (end, upstream) = duplex(room);
+    let serving = spawn_local(serve(guest_end, Alpn::Http1, Upstream::Plain(end), mirror));
     (Canary::of_test().tapped("the guest's connection", guest), upstream, serving)
 }
 
