@@ -90,7 +90,11 @@ impl Source<'_> {
         let fault = |error| self.fault(text.span(), &quoted("[net] default", text), Problem::Rule(error));
         let action: Action = text.get_ref().parse().map_err(fault)?;
         let source = RuleSource::Default(self.spot(text.span().start));
-        Rule::builder(action, Destination::Any).build(source).map(Some).map_err(fault)
+        match action {
+            // What no rule is about is denied anyway, with a word of explanation.
+            Action::Deny => Ok(None),
+            Action::Allow => Rule::builder(action, Destination::Any).build(source).map(Some).map_err(fault),
+        }
     }
 
     /// The `[[rule]]` tables, in order.
