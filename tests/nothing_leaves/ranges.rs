@@ -1,11 +1,11 @@
 //! Ranges and ports: a rule about some opens these and nothing beside them.
 
 use std::io::Write as _;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener, UdpSocket};
 
 use crate::GATEWAY;
 use crate::capture::{Interface, Transport};
-use crate::world::as_host;
+use crate::world::{HOST, as_host};
 
 #[test]
 fn a_scan_of_every_port_of_the_gateway_finds_the_one_that_a_rule_opens() {
@@ -25,7 +25,7 @@ fn a_scan_of_every_port_of_the_gateway_finds_the_one_that_a_rule_opens() {
         own.sort_unstable();
         let own = own.map(|port| port.to_string()).join(" ");
         let found = format!("65535 open {own}");
-        let sandboxed = world.sandbox(&[&format!("{alias}:{port}")]).env("PORTCULLIS_LOG", "portcullis=info");
+        let sandboxed = world.sandbox(&[&format!("{alias}:{port}")]).env("PORTCULLIS_LOG", "portcullis=warn");
         world.probe(
             sandboxed,
             &[
@@ -84,5 +84,38 @@ fn a_rule_about_a_range_and_a_port_opens_that_range_at_that_port() {
         reached.sort();
         reached.dedup();
         assert_eq!(reached, ["10.9.0.0", "10.9.0.1", "10.9.255.255", "10.9.77.8"]);
+    });
+}
+
+#[test]
+fn each_tripwire_counts_what_the_host_itself_sends_there() {
+    as_host(|world| {
+        let v6 = UdpSocket::bind("[::]:0").unwrap();
+        let v4 = UdpSocket::bind("0.0.0.0:0").unwrap();
+        for (address, ranges) in [
+            ("10.9.0.1", &["10.0.0.0/8"][..]),
+            ("100.100.100.200", &["100.64.0.0/10"]),
+            ("127.0.0.1", &["127.0.0.0/8"]),
+            ("169.254.169.254", &["169.254.0.0/16"]),
+            (GATEWAY, &["172.16.0.0/12"]),
+            ("192.168.1.1", &["192.168.0.0/16"]),
+            ("198.18.0.1", &["198.18.0.0/15"]),
+            ("168.63.129.16", &["168.63.129.16/32"]),
+            (HOST[1], &["93.184.216.10/32"]),
+            (HOST[3], &["2606:2800:220:1::10/128"]),
+            ("::1", &["::1/128", "::/96"]),
+            ("64:ff9b::a00:1", &["64:ff9b::/96"]),
+            ("2002:a00:1::1", &["2002::/16"]),
+            ("2001::a00:1", &["2001::/32", "2001::/23"]),
+            ("fd00::1", &["fc00::/7"]),
+            ("93.184.216.34", &[]),
+            ("2606:2800:220:1::34", &[]),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            let from = if address.is_ipv4() { &v4 } else { &v6 };
+            world.cut();
+            from.send_to(b"tripwire", (address, 9999)).unwrap();
+            assert_eq!(world.cut(), ranges, "{address}");
+        }
     });
 }

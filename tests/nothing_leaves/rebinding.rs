@@ -43,7 +43,7 @@ fn two_thousand_tries_at_names_that_flip_reach_the_public_address_and_no_other()
         let names = ["asked", "timed", "again", "clock"].map(|name| format!("{name}.example.org"));
         let call = format!("rebound({names:?}, 2000, {DENIED:?}, '{UPSTREAM}', 2222)");
         let rules = ["*.example.org", "*.example.org:2222"];
-        let sandboxed = world.sandbox(&rules).env("PORTCULLIS_LOG", "portcullis=info");
+        let sandboxed = world.sandbox(&rules).env("PORTCULLIS_LOG", "portcullis=warn");
         let ran = world.probe(sandboxed, &[(call, "rebound 2000 ")]);
         let said: Vec<String> = ran.stdout().split_whitespace().map(str::to_owned).collect();
         let number = |key: &str| -> u32 {

@@ -8,6 +8,7 @@ use crate::{asks, asks_about, goes_upstream};
 fn where_names_share_an_address_the_one_a_flow_carries_decides_both_ways() {
     as_host(|world| {
         world.nameserver.set("evil.example", &[UPSTREAM, UPSTREAM_V6]);
+        world.answers(8080, |_| "sink".to_owned());
         let mut table = vec![
             ("look_up('evil.example')".to_owned(), "nothing"),
             ("look_up('api.example.com')".to_owned(), UPSTREAM),
@@ -22,13 +23,21 @@ fn where_names_share_an_address_the_one_a_flow_carries_decides_both_ways() {
                 ("tcp(H, 80, get('evil.example'))", "HTTP/1.1 403 Forbidden"),
                 ("tcp(H, 80, get('evil.example.'))", "HTTP/1.1 40"),
                 ("tcp(H, 80, get('api.example.com'))", "HTTP/1.1 200 OK"),
+                // On other ports too, where the address is dialled before anything is known.
+                ("tls(H, 8080, 'evil.example', get('evil.example'))", "HTTP/1.1 403 Forbidden"),
+                ("tcp(H, 8080, get('evil.example'))", "HTTP/1.1 403 Forbidden"),
+                ("tcp(H, 8080, b'neither')", "sink"),
             ] {
                 table.push((call.replace("(H,", &format!("('{host}',")), outcome));
             }
         }
         let sandboxed = world.sandbox(&[]).flag("--rule", "deny evil.example").flag("--rule", "allow any");
         world.probe(sandboxed, &table);
-        world.only(|packet| asks(packet) || goes_upstream(packet, 443) || goes_upstream(packet, 80));
+        world.only(|packet| {
+            let evil = packet.payload.windows(12).any(|part| part.eq_ignore_ascii_case(b"evil.example"));
+            let opened = [80, 443, 8080].iter().any(|port| goes_upstream(packet, *port));
+            asks(packet) || opened && !evil
+        });
         assert_eq!((world.upstream.seen().len(), world.plain.seen().len()), (2, 2));
         assert!(world.nameserver.asked().iter().all(|name| name == "api.example.com"));
     });

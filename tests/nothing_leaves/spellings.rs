@@ -23,7 +23,7 @@ fn any_question(packet: &Packet) -> bool {
 fn no_spelling_of_a_denied_address_in_a_request_leads_there() {
     as_host(|world| {
         for rule in ["deny evil.example", "allow any"] {
-            let sandboxed = world.sandbox(&["api.example.com:80"]).env("PORTCULLIS_LOG", "portcullis=info");
+            let sandboxed = world.sandbox(&["api.example.com:80"]).env("PORTCULLIS_LOG", "portcullis=warn");
             let call = format!("spelled({DENIED:?}, ['8.8.8.8'])");
             let ran = world.probe(sandboxed.flag("--rule", rule), &[(call, "spelled")]);
             assert!(world.cut().is_empty());
@@ -55,7 +55,7 @@ fn no_url_and_no_redirection_of_an_allowed_host_leads_to_a_denied_address() {
         });
         for rules in [&["deny evil.example"][..], &["allow any"]] {
             let sandboxed = world.sandbox(&["api.example.com:80", "api.example.com:8080"]);
-            let sandboxed = sandboxed.env("PORTCULLIS_LOG", "portcullis=info");
+            let sandboxed = sandboxed.env("PORTCULLIS_LOG", "portcullis=warn");
             let sandboxed = rules.iter().fold(sandboxed, |sandboxed, rule| sandboxed.flag("--rule", rule));
             let allowed = [UPSTREAM, UPSTREAM_V6, OCTAL[0], OCTAL[1]];
             let call = format!("followed({DENIED:?}, 'http://api.example.com:8080', {allowed:?})");
