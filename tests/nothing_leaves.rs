@@ -9,6 +9,18 @@ mod capture;
 mod datagrams;
 #[path = "nothing_leaves/nameserver.rs"]
 mod nameserver;
+#[path = "nothing_leaves/ranges.rs"]
+mod ranges;
+#[path = "nothing_leaves/rebinding.rs"]
+mod rebinding;
+#[path = "nothing_leaves/shared.rs"]
+mod shared;
+#[path = "nothing_leaves/spellings.rs"]
+mod spellings;
+#[path = "nothing_leaves/tripwires.rs"]
+mod tripwires;
+#[path = "nothing_leaves/tunnels.rs"]
+mod tunnels;
 #[path = "nothing_leaves/world.rs"]
 mod world;
 
@@ -325,75 +337,5 @@ fn an_allowed_name_leads_to_its_own_address_whatever_address_the_guest_dials() {
         });
         assert!(connections > 0);
         assert_eq!((world.upstream.seen().len(), world.plain.seen().len()), (10, 5));
-    });
-}
-
-#[test]
-fn a_name_that_resolves_to_where_nothing_may_go_is_not_dialled() {
-    as_host(|world| {
-        let rebound: &[&[&str]] = &[
-            &["127.0.0.1"],
-            &["::1"],
-            &["10.0.0.5", "fd00::5"],
-            &["169.254.169.254", "fe80::1"],
-            &["172.16.0.1"],
-            &["198.18.0.9"],
-            &["192.0.2.2", "2001:db8::2"],
-            &["0.0.0.0", "::"],
-            &["::ffff:127.0.0.1", "::ffff:8.8.8.8"],
-            &["64:ff9b::7f00:1", "2002:a00:1::", "2001:0:7f00:1::"],
-            &["224.0.0.1", "255.255.255.255", "ff02::1"],
-            &["100.64.0.1", "100.100.100.200", "168.63.129.16"],
-        ];
-        let mut table = Vec::new();
-        for (number, addresses) in rebound.iter().enumerate() {
-            let name = format!("r{number}.example.org");
-            world.nameserver.set(&name, addresses);
-            table.push((format!("look_up('{name}')"), "nothing".to_owned()));
-            table.push((
-                format!("tls('8.8.8.8', 443, '{name}', get('{name}'))"),
-                "HTTP/1.1 403 Forbidden".to_owned(),
-            ));
-            table.push((format!("tcp('8.8.8.8', 80, get('{name}'))"), "HTTP/1.1 403 Forbidden".to_owned()));
-            for address in *addresses {
-                if !["172.16.0.1", "127.0.0.1", "::1", "0.0.0.0", "::"].contains(address) {
-                    table.push((format!("tcp('{address}', 2222, b'x')"), String::new()));
-                }
-            }
-        }
-        let table: Vec<(String, &str)> =
-            table.iter().map(|(call, outcome)| (call.clone(), outcome.as_str())).collect();
-        let ran = world.probe(world.sandbox(&["*.example.org", "*.example.org:2222"]), &table);
-        world.only(|packet| asks_about(packet, b"\x07example\x03org\0"));
-        assert!(
-            ran.records("denial")
-                .iter()
-                .any(|denial| denial["reason"].as_str().unwrap().contains("169.254.169.254"))
-        );
-    });
-}
-
-#[test]
-fn a_name_that_changes_its_address_is_judged_anew_each_time() {
-    as_host(|world| {
-        let name = "flips.example.org";
-        // The guest is told of the first; what is dialled later may only be what was judged.
-        world.nameserver.set_turns(name, &[&[UPSTREAM], &["127.0.0.1"], &["169.254.169.254", UPSTREAM]]);
-        let table: Vec<(String, &str)> = (0..6)
-            .flat_map(|_| {
-                [
-                    (format!("look_up('{name}')"), ""),
-                    (format!("tcp('{UPSTREAM}', 80, get('{name}'))"), ""),
-                    (format!("tls('{UPSTREAM}', 443, '{name}', get('{name}'))"), ""),
-                    ("tcp('127.0.0.1', 2222)".to_owned(), "refused"),
-                ]
-            })
-            .collect();
-        world.probe(world.sandbox(&["*.example.org", "*.example.org:2222"]), &table);
-        world.only(|packet| {
-            asks_about(packet, b"\x07example\x03org\0")
-                || goes_upstream(packet, 80)
-                || goes_upstream(packet, 443)
-        });
     });
 }

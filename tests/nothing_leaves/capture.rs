@@ -6,7 +6,9 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, eth, sockopt};
 
@@ -55,8 +57,13 @@ impl fmt::Display for Packet {
     }
 }
 
-/// A running capture.
-pub(crate) struct Capture(OwnedFd);
+/// A running capture; a thread takes what comes, so that there is always room for more.
+pub(crate) struct Capture(Arc<Shared>);
+
+struct Shared {
+    socket: OwnedFd,
+    packets: Mutex<Vec<Packet>>,
+}
 
 impl Capture {
     /// Sees everything from now on in the calling thread's network namespace.
@@ -65,17 +72,33 @@ impl Capture {
         let socket =
             rustix::net::socket_with(AddressFamily::PACKET, SocketType::RAW, flags, Some(eth::ALL)).unwrap();
         let _ = sockopt::set_socket_recv_buffer_size_force(&socket, BACKLOG);
-        Self(socket)
+        let shared = Arc::new(Shared { socket, packets: Mutex::default() });
+        let taking = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            loop {
+                let mut wanted = [PollFd::new(&taking.socket, PollFlags::IN)];
+                rustix::event::poll(&mut wanted, None).unwrap();
+                taking.take(&mut taking.packets.lock().unwrap());
+            }
+        });
+        Self(shared)
     }
 
     /// What has left since it was last asked.
     pub(crate) fn packets(&self) -> Vec<Packet> {
-        let mut packets = Vec::new();
+        let mut packets = self.0.packets.lock().unwrap();
+        self.0.take(&mut packets);
+        std::mem::take(&mut packets)
+    }
+}
+
+impl Shared {
+    fn take(&self, packets: &mut Vec<Packet>) {
         let mut buffer = vec![0; 1 << 17];
         loop {
-            match rustix::net::recv(&self.0, &mut buffer[..], RecvFlags::TRUNC) {
+            match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::TRUNC) {
                 Ok((length, _)) => packets.extend(parse(&buffer[..length])),
-                Err(Errno::AGAIN) => return packets,
+                Err(Errno::AGAIN) => return,
                 // Reported once for a link that went down; the socket goes on.
                 Err(Errno::NETDOWN) => {}
                 Err(error) => panic!("the capture failed: {error}"),

@@ -3,18 +3,47 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 const A: u16 = 1;
 const AAAA: u16 = 28;
 const NXDOMAIN: u8 = 3;
 
-/// Answers in turn; the last one is repeated.
-type Turns = Vec<Vec<IpAddr>>;
+/// When a name's addresses become others.
+#[derive(Clone, Copy)]
+pub(crate) enum Pace {
+    /// At each question; the last ones stay.
+    Once,
+    /// At each question, and again from the first.
+    Questions,
+    /// Every millisecond, and again from the first.
+    Milliseconds,
+}
 
-#[derive(Default)]
+/// Answers in turn.
+struct Turns {
+    addresses: Vec<Vec<IpAddr>>,
+    pace: Pace,
+}
+
+impl Turns {
+    /// What is true at the `asked`th question.
+    fn at(&self, asked: usize, started: Instant) -> Vec<IpAddr> {
+        let count = self.addresses.len();
+        let turn = match self.pace {
+            Pace::Once => asked.min(count - 1),
+            Pace::Questions => asked % count,
+            Pace::Milliseconds => started.elapsed().as_millis() as usize % count,
+        };
+        self.addresses[turn].clone()
+    }
+}
+
 struct State {
+    started: Instant,
     zone: HashMap<String, Turns>,
-    asked: Vec<(String, u16)>,
+    asked: Vec<String>,
+    turns: HashMap<(String, u16), usize>,
 }
 
 /// A running nameserver.
@@ -23,7 +52,12 @@ pub(crate) struct Nameserver(Arc<Mutex<State>>);
 impl Nameserver {
     /// Serves on `socket` until the process ends.
     pub(crate) fn start(socket: UdpSocket) -> Self {
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = Arc::new(Mutex::new(State {
+            started: now(),
+            zone: HashMap::new(),
+            asked: Vec::new(),
+            turns: HashMap::new(),
+        }));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             let mut query = [0; 4096];
@@ -42,23 +76,35 @@ impl Nameserver {
 
     /// From now on `name` has these addresses, others at each asking for a family of them.
     pub(crate) fn set_turns(&self, name: &str, turns: &[&[&str]]) {
+        self.set_paced(name, turns, Pace::Once);
+    }
+
+    /// From now on `name` has one of these after the other.
+    pub(crate) fn set_paced(&self, name: &str, turns: &[&[&str]], pace: Pace) {
         let parse = |turn: &&[&str]| turn.iter().map(|address| address.parse().unwrap()).collect();
-        self.0.lock().unwrap().zone.insert(name.to_owned(), turns.iter().map(parse).collect());
+        let turns = Turns { addresses: turns.iter().map(parse).collect(), pace };
+        self.0.lock().unwrap().zone.insert(name.to_owned(), turns);
     }
 
     /// The names that were asked for so far, each question once for each asking.
     pub(crate) fn asked(&self) -> Vec<String> {
-        self.0.lock().unwrap().asked.iter().map(|(name, _)| name.clone()).collect()
+        self.0.lock().unwrap().asked.clone()
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a nameserver that flips by the clock has one")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// The answer to a query of one question, each record with a time to live of 0.
 fn answer(state: &mut State, query: &[u8]) -> Vec<u8> {
     let (name, kind, end) = question(query);
-    let turn = state.asked.iter().filter(|asked| **asked == (name.clone(), kind)).count();
-    state.asked.push((name.clone(), kind));
+    let turn = state.turns.entry((name.clone(), kind)).or_default();
+    let asked = std::mem::replace(turn, *turn + 1);
+    state.asked.push(name.clone());
     let turns = state.zone.get(&name);
-    let addresses = turns.and_then(|turns| turns.get(turn).or(turns.last())).cloned().unwrap_or_default();
+    let addresses = turns.map(|turns| turns.at(asked, state.started)).unwrap_or_default();
     let records: Vec<Vec<u8>> = addresses
         .iter()
         .filter_map(|address| match (address, kind) {

@@ -4,9 +4,10 @@
 //! on every address. The internet, at the other end of the cable, answers to every address there is: whatever
 //! leaves the host arrives and is heard.
 
+use std::cell::RefCell;
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind};
-use std::net::{TcpListener, UdpSocket};
+use std::io::{BufRead, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -19,6 +20,7 @@ use crate::nameserver::Nameserver;
 use crate::support::pki;
 use crate::support::sandboxed::{Ran, Sandboxed};
 use crate::support::upstream::Upstream;
+use crate::tripwires::{self, Tripwires};
 
 /// Address of the one allowed host; nothing about it is special.
 pub(crate) const UPSTREAM: &str = "93.184.216.34";
@@ -106,7 +108,15 @@ fn possible() -> bool {
         );
         let probe = unshared("/bin/sh".as_ref()).args(["-c", &script]).output();
         let why = match probe {
-            Ok(output) if output.status.success() => return true,
+            Ok(output) if output.status.success() => {
+                let wires = tripwires::possible();
+                let required = std::env::var_os("PORTCULLIS_REQUIRE_NAMESPACES").is_some();
+                assert!(wires || !required, "nft of nftables is required");
+                if !wires {
+                    eprintln!("\n*** SKIPPED the tripwires, no nft of nftables here: only the capture looks");
+                }
+                return true;
+            }
             Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
             Err(error) => format!("unshare: {error}"),
         };
@@ -125,6 +135,9 @@ pub(crate) struct World {
     /// What the host's resolv.conf leads to.
     pub nameserver: Nameserver,
     capture: Capture,
+    tripwires: Option<Tripwires>,
+    /// Where something that the capture has told of was sent to.
+    accounted: RefCell<Vec<IpAddr>>,
     services: Vec<TcpListener>,
     datagrams: Vec<UdpSocket>,
     dir: PathBuf,
@@ -150,6 +163,8 @@ impl World {
             plain: Upstream::on(internet.at(|| TcpListener::bind(any(80))), None, None),
             nameserver: Nameserver::start(internet.at(|| UdpSocket::bind((NAMESERVER, 53)))),
             capture: Capture::start(),
+            tripwires: tripwires::possible().then(Tripwires::stretch),
+            accounted: RefCell::default(),
             services: SERVICES.map(|port| TcpListener::bind(any(port)).unwrap()).into(),
             datagrams: SERVICES.map(|port| UdpSocket::bind(any(port)).unwrap()).into(),
             dir,
@@ -196,9 +211,31 @@ impl World {
         ran
     }
 
+    /// From now on this port, anywhere on the internet, answers what it first reads of each connection, or its end.
+    pub(crate) fn answers(&self, port: u16, answer: fn(&str) -> String) {
+        let listener = self.internet.at(|| TcpListener::bind(format!("[::]:{port}")));
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                // Some connections are made and never used.
+                std::thread::spawn(move || {
+                    let mut asked = [0; 4096];
+                    let length = stream.read(&mut asked).unwrap_or_default();
+                    let _ = stream.write_all(answer(&String::from_utf8_lossy(&asked[..length])).as_bytes());
+                });
+            }
+        });
+    }
+
     /// Every packet that has left the host since it was last asked, over its loopback ones included.
     pub(crate) fn left(&self) -> Vec<Packet> {
-        self.capture.packets()
+        let packets = self.capture.packets();
+        self.accounted.borrow_mut().extend(packets.iter().map(|packet| packet.to.ip()));
+        packets
+    }
+
+    /// The denied ranges whose tripwire was cut since it was last asked.
+    pub(crate) fn cut(&self) -> Vec<&'static str> {
+        self.tripwires.as_ref().map(Tripwires::cut).unwrap_or_default()
     }
 
     /// Fails if anything has left, or has reached a service of the host; and if it could not have been seen.
@@ -210,7 +247,12 @@ impl World {
     pub(crate) fn only(&self, mut expected: impl FnMut(&Packet) -> bool) {
         let others: Vec<String> =
             self.left().iter().filter(|packet| !expected(packet)).map(Packet::to_string).collect();
-        assert!(others.is_empty(), "{} packets left:\n{}", others.len(), others.join("\n"));
+        let shown = others[..others.len().min(20)].join("\n");
+        assert!(others.is_empty(), "{} packets left:\n{shown}", others.len());
+        for range in self.cut() {
+            let known = self.accounted.borrow().iter().any(|address| tripwires::contains(range, *address));
+            assert!(known, "the tripwire of {range} was cut");
+        }
         self.services_are_untouched();
         self.would_be_seen();
     }
@@ -244,6 +286,8 @@ impl World {
         }
         wires.dedup();
         assert_eq!(wires, [Interface::Wan, Interface::Loopback]);
+        assert!(self.tripwires.is_none() || self.cut() == ["127.0.0.0/8"]);
+        self.accounted.take();
     }
 }
 
