@@ -86,6 +86,8 @@ pub struct Line {
     pub observed: bool,
     pub change: Option<String>,
     pub count: Option<u64>,
+    pub rules: Option<u64>,
+    pub ended: Option<u64>,
 }
 
 impl Line {

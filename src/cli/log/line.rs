@@ -56,6 +56,11 @@ fn words(line: &Line) -> (&str, String) {
             let why = line.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
             ("secret", format!("{} {}{why}", text(&line.secret), text(&line.change)))
         }
+        "policy" => {
+            let why = line.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let (rules, ended) = (line.rules.unwrap_or_default(), line.ended.unwrap_or_default());
+            ("policy", format!("{}{why}; {rules} rules, {ended} flows ended", text(&line.change)))
+        }
         other => ("other", other.to_owned()),
     }
 }

@@ -28,6 +28,7 @@ fn every_event_is_one_line() {
         r#"{"event":"denials","count":7}"#,
         r#"{"event":"published","address":"127.0.0.1:1","guest_port":2,"transport":"tcp"}"#,
         r#"{"event":"secret","secret":"T","change":"rotated"}"#,
+        r#"{"event":"policy","change":"replaced","reason":"1: deny a.example","rules":2,"ended":1}"#,
         r#"{"event":"of a later\nversion"}"#,
         "no record",
     ]
@@ -46,6 +47,7 @@ fn every_event_is_one_line() {
             "denied    7 more",
             "published 127.0.0.1:1 to port 2 by tcp",
             "secret    T rotated",
+            "policy    replaced: 1: deny a.example; 2 rules, 1 flows ended",
             "other     of a later\\u{a}version",
         ]
     );
