@@ -59,9 +59,10 @@ const RANGES: [&str; 43] = [
     "ff00::/8",
 ];
 
-/// Whether nftables is here.
-pub(crate) fn possible() -> bool {
-    Command::new("nft").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+/// Whether nftables works for `nft`, which is that program, wherever it runs.
+pub(crate) fn possible(mut nft: Command) -> bool {
+    let listed = nft.args(["list", "ruleset"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    listed.is_ok_and(|status| status.success())
 }
 
 /// The counters of the calling thread's network namespace.

@@ -109,7 +109,7 @@ fn possible() -> bool {
         let probe = unshared("/bin/sh".as_ref()).args(["-c", &script]).output();
         let why = match probe {
             Ok(output) if output.status.success() => {
-                let wires = tripwires::possible();
+                let wires = tripwires::possible(unshared("nft".as_ref()));
                 let required = std::env::var_os("PORTCULLIS_REQUIRE_NAMESPACES").is_some();
                 assert!(wires || !required, "nft of nftables is required");
                 if !wires {
@@ -163,7 +163,7 @@ impl World {
             plain: Upstream::on(internet.at(|| TcpListener::bind(any(80))), None, None),
             nameserver: Nameserver::start(internet.at(|| UdpSocket::bind((NAMESERVER, 53)))),
             capture: Capture::start(),
-            tripwires: tripwires::possible().then(Tripwires::stretch),
+            tripwires: tripwires::possible(Command::new("nft")).then(Tripwires::stretch),
             accounted: RefCell::default(),
             services: SERVICES.map(|port| TcpListener::bind(any(port)).unwrap()).into(),
             datagrams: SERVICES.map(|port| UdpSocket::bind(any(port)).unwrap()).into(),
@@ -231,6 +231,11 @@ impl World {
         let packets = self.capture.packets();
         self.accounted.borrow_mut().extend(packets.iter().map(|packet| packet.to.ip()));
         packets
+    }
+
+    /// Whether there are any: where not, the skip was told of.
+    pub(crate) fn has_tripwires(&self) -> bool {
+        self.tripwires.is_some()
     }
 
     /// The denied ranges whose tripwire was cut since it was last asked.
