@@ -13,7 +13,7 @@ use crate::dns::{Meaning, Names};
 use crate::name::{Host, HostName};
 
 use super::judge::Blocked;
-use super::permit::DatagramPermit;
+use super::permit::{DatagramPermit, Machine};
 use super::rule::{Asked, Called, Carried, Place, Rule};
 use super::service::{Reserved, Service};
 use super::verdict::{AtDatagram, Denial};
@@ -24,6 +24,7 @@ struct Judged {
     addr: SocketAddr,
     host: Option<HostName>,
     rule: Arc<Rule>,
+    machine: Machine,
 }
 
 impl Policy {
@@ -70,7 +71,7 @@ impl Policy {
         let rule = self.opened(&host, service).map_err(|_| Denial::not_loopback(addr, service))?;
         let judged = |addr| {
             let addr = self.addressed(&host, service, addr)?;
-            Ok(Judged { addr, host: Some(host.clone()), rule: Arc::clone(rule) })
+            Ok(Judged { addr, host: Some(host.clone()), rule: Arc::clone(rule), machine: Machine::Meant })
         };
         let [v4, v6] = LOOPBACK;
         Ok((judged(v4)?, Some(judged(v6)?)))
@@ -85,7 +86,7 @@ impl Policy {
             return Err(if there { Denial::resolved_there } else { Denial::sent_nowhere }(name, service));
         };
         let addr = self.addressed(name, service, to.ip())?;
-        Ok(Judged { addr, host: Some(name.clone()), rule: Arc::clone(rule) })
+        Ok(Judged { addr, host: Some(name.clone()), rule: Arc::clone(rule), machine: Machine::Meant })
     }
 
     /// The first bound name that allows it decides; where none does, the first denial is told.
@@ -102,8 +103,9 @@ impl Policy {
                 Asked { service: Some(service), called: Called::Name(name), place, carried: Carried::Opaque };
             let rule = self.judge_place(asked).map_err(|blocked| self.denial(name, service, blocked));
             let judged = rule.and_then(|rule| {
+                let machine = self.machine(Some(name), service, addr);
                 let addr = self.addressed(name, service, addr)?;
-                Ok(Judged { addr, host: Some(name.clone()), rule: Arc::clone(rule) })
+                Ok(Judged { addr, host: Some(name.clone()), rule: Arc::clone(rule), machine })
             });
             match judged {
                 Ok(judged) => return Ok(judged),
@@ -123,8 +125,9 @@ impl Policy {
             Asked { service: Some(service), called: Called::Nothing, place, carried: Carried::Opaque };
         match self.judge_place(asked) {
             Ok(rule) => {
+                let machine = self.machine(None, service, addr);
                 let addr = SocketAddr::new(addr, service.port().unwrap_or_default());
-                Ok(Judged { addr, host: None, rule: Arc::clone(rule) })
+                Ok(Judged { addr, host: None, rule: Arc::clone(rule), machine })
             }
             Err(Blocked::By(rule)) => {
                 Err(Denial::by_rule(&format!("{}{service}", Host::Address(addr)), rule))
@@ -138,7 +141,8 @@ fn verdict<A: Copy>(
     judged: Result<(Judged, Option<Judged>), Denial>,
     address: impl Fn(SocketAddr) -> A,
 ) -> AtDatagram<A> {
-    let permit = |Judged { addr, host, rule }| DatagramPermit::new(address(addr), host, rule);
+    let permit =
+        |Judged { addr, host, rule, machine }| DatagramPermit::new(address(addr), host, rule, machine);
     match judged {
         Ok((first, other)) => AtDatagram::Dial(permit(first), other.into_iter().map(permit).collect()),
         Err(denial) => AtDatagram::Refuse(denial),

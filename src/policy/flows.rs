@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::judge::Blocked;
-use super::permit::Permit;
+use super::permit::{Machine, Permit};
 use super::rule::{Asked, Called, Carried, Place};
 use super::service::Service;
 use super::target::is_web;
@@ -75,7 +75,9 @@ impl Policy {
         let port = destination.port();
         match self.at_host(&HostName::alias(), port) {
             Verdict::Allow(name) => {
-                let permit = |addr| Permit::new(SocketAddr::new(addr, port), Some(name.host().clone()));
+                let host = name.host().clone();
+                let permit =
+                    |addr| Permit::new(SocketAddr::new(addr, port), Some(host.clone()), Machine::Meant);
                 AtSyn::DialFirst { permits: LOOPBACK.map(permit).into(), opened: Opened::Names(vec![name]) }
             }
             Verdict::Deny(_) => AtSyn::Refuse(Denial::not_loopback(destination.ip(), Service::Tcp(port))),
@@ -149,7 +151,10 @@ impl Policy {
             Called::Unknown | Called::Nothing => destination.to_string(),
         };
         match self.judge_place(asked) {
-            Ok(rule) => Verdict::Allow((Permit::new(destination, None), Arc::clone(rule))),
+            Ok(rule) => {
+                let machine = self.machine(None, service, destination.ip());
+                Verdict::Allow((Permit::new(destination, None, machine), Arc::clone(rule)))
+            }
             Err(Blocked::By(rule)) => Verdict::Deny(Denial::by_rule(&target, rule)),
             Err(Blocked::Unmentioned(_) | Blocked::Special(..)) => Verdict::Deny(unbound(destination)),
         }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use super::Policy;
 use super::address::{self, SpecialUse};
+use super::destination::Destination;
+use super::permit::Machine;
 use super::rule::{Asked, Called, Place, Rule};
 use super::service::Service;
 use super::source::RuleSource;
@@ -75,6 +77,18 @@ impl Policy {
             }
         }
         Ok(())
+    }
+
+    /// Whether `addr` may be this machine's own: an operator's word or a rule about addresses names it.
+    pub(super) fn machine(&self, host: Option<&HostName>, service: Service, addr: IpAddr) -> Machine {
+        let sent = |host: &HostName| {
+            host.is_host_alias() || service.port().is_some_and(|port| self.connect_to(host, port).is_some())
+        };
+        let by_address = match self.rules.by_address(addr, service) {
+            Standing::Allowed(rule) => matches!(rule.destination(), Destination::Subnet(_)),
+            Standing::Denied(_) | Standing::Unmentioned => false,
+        };
+        if host.is_some_and(sent) || by_address { Machine::Meant } else { Machine::Other }
     }
 
     /// Whether a rule for this very address might tell the guest of it: any service will do.

@@ -54,6 +54,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use judge::{Blocked, Layer};
+pub(crate) use permit::Machine;
 use rule::{Asked, Called, Carried, Place};
 use table::Table;
 
@@ -153,7 +154,10 @@ impl Policy {
     /// address of special use needs a rule that is about it.
     pub fn at_addr(&self, name: &NamePermit, addr: IpAddr) -> Verdict<Permit> {
         match self.addressed(name.host(), Service::Tcp(name.port()), addr) {
-            Ok(addr) => Verdict::Allow(Permit::new(addr, Some(name.host().clone()))),
+            Ok(to) => {
+                let machine = self.machine(Some(name.host()), Service::Tcp(name.port()), addr);
+                Verdict::Allow(Permit::new(to, Some(name.host().clone()), machine))
+            }
             Err(denial) => Verdict::Deny(denial),
         }
     }

@@ -21,12 +21,30 @@ use super::source::RuleSource;
 pub struct Permit {
     addr: SocketAddr,
     host: Option<HostName>,
+    machine: Machine,
+}
+
+/// Whether an address may be one of this machine's own.
+///
+/// Which those are only the host knows, at the moment of the dial. Who is let to a name, or to whatever is public, is
+/// not let to this machine's services by that.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Machine {
+    /// Somebody named the very address, or meant this machine.
+    Meant,
+    /// It has to be another machine.
+    Other,
 }
 
 impl Permit {
     /// Made by a verdict and by nothing else.
-    pub(super) fn new(addr: SocketAddr, host: Option<HostName>) -> Self {
-        Self { addr, host }
+    pub(super) fn new(addr: SocketAddr, host: Option<HostName>, machine: Machine) -> Self {
+        Self { addr, host, machine }
+    }
+
+    /// Whether the address may be one of this machine's own.
+    pub(crate) fn machine(&self) -> Machine {
+        self.machine
     }
 
     /// The address that was judged, and the only one that may be dialled.
@@ -51,6 +69,7 @@ pub struct DatagramPermit<A> {
     addr: A,
     host: Option<HostName>,
     rule: Arc<Rule>,
+    machine: Machine,
 }
 
 /// Leave to exchange UDP datagrams with one address and port.
@@ -60,8 +79,13 @@ pub type EchoPermit = DatagramPermit<IpAddr>;
 
 impl<A: Copy> DatagramPermit<A> {
     /// Made by a verdict and by nothing else.
-    pub(super) fn new(addr: A, host: Option<HostName>, rule: Arc<Rule>) -> Self {
-        Self { addr, host, rule }
+    pub(super) fn new(addr: A, host: Option<HostName>, rule: Arc<Rule>, machine: Machine) -> Self {
+        Self { addr, host, rule, machine }
+    }
+
+    /// Whether the address may be one of this machine's own.
+    pub(crate) fn machine(&self) -> Machine {
+        self.machine
     }
 
     /// The address that was judged, and the only one a socket may be connected to.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::name::HostName;
 use crate::upstream::{Options, Proxy, Resolve, Upstreams};
 
-use super::permit::Permit;
+use super::permit::{Machine, Permit};
 use super::reason::Reason;
 use super::service::Service;
 use super::verdict::{Denial, NamePermit};
@@ -48,7 +48,7 @@ impl Leave {
 impl Permit {
     /// Leave to connect to one address of the operator's proxy, to be asked for `destination` and for nothing else.
     pub(crate) fn for_proxy(proxy: &Proxy, addr: IpAddr, _: &Leave) -> Self {
-        Self::new(SocketAddr::new(addr, proxy.port()), None)
+        Self::new(SocketAddr::new(addr, proxy.port()), None, Machine::Meant)
     }
 }
 

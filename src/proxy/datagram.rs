@@ -13,6 +13,7 @@ use super::Context;
 use super::flow::{Flow, Served};
 use super::ground::Ground;
 use super::leaning::Leaning;
+use super::machine;
 use super::refusals::{Refusals, Telling};
 use super::relay::{BUFFER, Relay};
 use super::socket::{HostSocket, Permitted};
@@ -146,6 +147,10 @@ impl Drop for Recorded {
 /// What the guest is told where the host gives no socket.
 fn unopened(flow: &Flow, kind: FlowKind, error: &io::Error) -> Unreachable {
     let datagrams = &flow.context.datagrams;
+    if machine::is_refusal(error) {
+        tracing::info!(flow = flow.id, destination = %flow.destination, %error, "refused");
+        return if kind == FlowKind::Icmp { Unreachable::Prohibited } else { Unreachable::Port };
+    }
     if error.kind() == io::ErrorKind::PermissionDenied && kind == FlowKind::Icmp {
         if !datagrams.warned_of_ping.replace(true) {
             tracing::warn!("this host lets nobody ping: set net.ipv4.ping_group_range to hold this group");

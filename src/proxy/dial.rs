@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use super::machine;
 use crate::policy::{Dial, Dialled, Dialling, Permit};
 
 /// The "Connection Attempt Delay" of RFC 8305 §5.
@@ -25,6 +26,7 @@ pub(crate) struct HostDial;
 impl Dial for HostDial {
     fn dial(&self, permit: Permit) -> Dialling<'_> {
         Box::pin(async move {
+            machine::refuse_own(permit.addr().ip(), permit.machine())?;
             let stream = TcpStream::connect(permit.addr()).await?;
             stream.set_nodelay(true)?;
             rustix::net::sockopt::set_socket_keepalive(&stream, true)?;

@@ -11,6 +11,7 @@ mod dns;
 mod flow;
 mod ground;
 mod leaning;
+mod machine;
 mod opaque;
 mod plain;
 mod publish;

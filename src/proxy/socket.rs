@@ -19,8 +19,9 @@ use rustix::net::{
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::UdpSocket;
 
+use super::machine;
 use crate::net::Unreachable;
-use crate::policy::{EchoPermit, UdpPermit};
+use crate::policy::{EchoPermit, Machine, UdpPermit};
 use crate::sys;
 
 /// Octets of an ICMP echo before its sequence number: type, code, checksum, identifier
@@ -47,6 +48,13 @@ impl Permitted {
         match self {
             Self::Udp(permit) => permit.addr(),
             Self::Echo(permit) => SocketAddr::new(permit.addr(), 0),
+        }
+    }
+
+    fn machine(&self) -> Machine {
+        match self {
+            Self::Udp(permit) => permit.machine(),
+            Self::Echo(permit) => permit.machine(),
         }
     }
 }
@@ -98,6 +106,7 @@ impl HostSocket {
     /// route, or that it has no descriptor left.
     pub(super) fn connect(permit: Permitted) -> io::Result<Self> {
         let addr = permit.addr();
+        machine::refuse_own(addr.ip(), permit.machine())?;
         let (protocol, kind) = match (permit, addr.ip()) {
             (Permitted::Udp(_), _) => (ipproto::UDP, Kind::Udp),
             (Permitted::Echo(_), IpAddr::V4(_)) => {

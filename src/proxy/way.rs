@@ -7,12 +7,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::StatusCode;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::Context;
 use super::dial::{Attempt, dial_any, race};
+use super::machine;
 use crate::http::Refusal;
 use crate::name::HostName;
 use crate::policy::{Leave, Permit};
@@ -214,6 +216,9 @@ fn undialled(target: &str, error: &io::Error) -> Refusal {
         Refusal::gateway_timeout("connection_timeout", format!("{target} did not answer the dial in time"))
     } else if error.kind() == io::ErrorKind::ConnectionRefused {
         Refusal::bad_gateway("connection_refused", format!("{target} refused the connection"))
+    } else if machine::is_refusal(error) {
+        let text = format!("{target} is refused: {error}");
+        Refusal::new(StatusCode::FORBIDDEN, "destination_ip_prohibited", text)
     } else {
         Refusal::bad_gateway("destination_ip_unroutable", format!("{target} cannot be reached: {error}"))
     }

@@ -122,3 +122,24 @@ fn each_tripwire_counts_what_the_host_itself_sends_there() {
         }
     });
 }
+
+#[test]
+fn the_public_addresses_of_this_machine_are_not_public_to_its_guests() {
+    as_host(|world| {
+        world.nameserver.set("r.example.org", &[HOST[1], HOST[3]]);
+        let (v4, v6) = (HOST[1], HOST[3]);
+        let table = [
+            (format!("tcp('{v4}', 2222, b'x')"), "refused"),
+            (format!("tcp('{v6}', 2222, b'x')"), "refused"),
+            (format!("udp('{v4}', 2222)"), "refused at once"),
+            ("look_up('r.example.org')".to_owned(), "2606:2800:220:1::10,93.184.216.10"),
+            (format!("tcp('{v4}', 2222, b'x')"), "refused"),
+            ("tcp('8.8.8.8', 80, get('r.example.org'))".to_owned(), "HTTP/1.1 403"),
+        ];
+        world.probe(
+            world.sandbox(&["*.example.org", "*.example.org:2222"]).flag("--rule", "allow any"),
+            &table,
+        );
+        world.only(|packet| packet.to.port() == 53 || packet.from.port() == 53);
+    });
+}
