@@ -32,8 +32,8 @@ pub enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Allow RULE before all other rules: [DIRECTION] [METHOD,METHOD] DESTINATION[:PORTS][/PROTOCOL] [PATH]..., as in
-    /// 'pypi.org:443' or 'GET api.github.com /repos/acme/**'
+    /// Allow RULE before all other rules, as in 'pypi.org:443' or 'GET api.github.com /repos/acme/**'; it is written as
+    /// for --rule, without the action
     Allow {
         /// What to allow
         #[arg(required = true, value_name = "RULE")]
