@@ -21,8 +21,8 @@ const FAILED: u8 = 1;
 /// Command line of `test`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct TestArgs {
-    /// The directory; each of its files *.toml is a configuration with [[case]] tables: request = "GET URL" or
-    /// to = "HOST:PORT", expect = "allow" or "deny", and address and rule where they matter
+    /// Where the cases are: each file *.toml there is a configuration with tables named case, of which each has
+    /// request = "GET URL" or to = "HOST:PORT", expect = "allow" or "deny", and address and rule where they matter
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
 }
