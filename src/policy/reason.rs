@@ -30,6 +30,8 @@ pub enum Reason {
         /// What it is.
         special: Box<SpecialUse>,
     },
+    /// It leads to an address of this machine's own, which nobody named.
+    ThisMachine(IpAddr),
     /// The name is to be dialled at another address than this one.
     NotWhereSent {
         /// Where `--connect-to` sends it.
@@ -70,6 +72,7 @@ impl fmt::Display for Reason {
             }
             Self::ResolvedThere => f.write_str("the name is resolved by a proxy, which takes TCP alone"),
             Self::SpecialUse { addr, special } => write!(f, "the name resolves to {addr}, {special}"),
+            Self::ThisMachine(addr) => write!(f, "{addr} is an address of this machine"),
             Self::NotWhereSent { to } => write!(f, "the name is to be dialled at {to}"),
             Self::Unbound => f.write_str("no allowed name was resolved to this address"),
             Self::HostLoopback => f.write_str("this machine's loopback is closed at that port"),

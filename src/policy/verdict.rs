@@ -289,6 +289,17 @@ impl Denial {
         }
     }
 
+    /// It leads to `addr`, which is this machine's own and was not named; `target` is what was asked for.
+    pub(crate) fn this_machine(target: String, service: Service, addr: IpAddr) -> Self {
+        Self {
+            reason: Reason::ThisMachine(addr),
+            target,
+            rule: "this machine's addresses".to_owned(),
+            hint: format!("--allow {}{service}", Host::Address(addr)),
+            observed: false,
+        }
+    }
+
     /// `host` is to be dialled at `to` and nowhere else.
     pub(super) fn by_redirection(host: &HostName, port: u16, to: SocketAddr) -> Self {
         Self {

@@ -9,12 +9,13 @@ use tokio::io::AsyncWriteExt as _;
 use super::dial::dial_any;
 use super::flow::{Flow, Served};
 use super::ground::Ground;
+use super::machine;
 use super::splice::splice;
 use crate::audit::FlowKind;
 use crate::dns::Meaning;
 use crate::name::HostName;
 use crate::net;
-use crate::policy::{Denial, Permit, Verdict};
+use crate::policy::{Denial, Permit, Service, Verdict};
 use crate::upstream::Stream;
 
 /// Leave to relay a flow by its address.
@@ -61,7 +62,12 @@ pub(super) async fn relay(
     let dialled = match dial_any(&context.dial, vec![permit], context.limits.dial).await {
         Ok(dialled) => dialled,
         Err(error) => {
-            tracing::info!(flow = flow.id, destination = %flow.destination, %error, "dial failed");
+            if let Some(addr) = machine::refused(&error) {
+                let service = Service::Tcp(flow.destination.port());
+                flow.deny(&Denial::this_machine(flow.destination.to_string(), service, addr));
+            } else {
+                tracing::info!(flow = flow.id, destination = %flow.destination, %error, "dial failed");
+            }
             stream.abort();
             return None;
         }

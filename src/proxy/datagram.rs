@@ -18,9 +18,9 @@ use super::refusals::{Refusals, Telling};
 use super::relay::{BUFFER, Relay};
 use super::socket::{HostSocket, Permitted};
 use crate::audit::{Event, FlowKind};
-use crate::name::HostName;
+use crate::name::{Host, HostName};
 use crate::net::{Carried, NewAssociation, Unreachable};
-use crate::policy::{AtDatagram, DatagramPermit, Denial, Policy};
+use crate::policy::{AtDatagram, DatagramPermit, Denial, Policy, Service};
 
 /// What the associations of one sandbox share.
 pub(crate) struct Datagrams {
@@ -147,9 +147,14 @@ impl Drop for Recorded {
 /// What the guest is told where the host gives no socket.
 fn unopened(flow: &Flow, kind: FlowKind, error: &io::Error) -> Unreachable {
     let datagrams = &flow.context.datagrams;
-    if machine::is_refusal(error) {
-        tracing::info!(flow = flow.id, destination = %flow.destination, %error, "refused");
-        return if kind == FlowKind::Icmp { Unreachable::Prohibited } else { Unreachable::Port };
+    if let Some(addr) = machine::refused(error) {
+        let (service, unreachable) = if kind == FlowKind::Icmp {
+            (Service::Icmp, Unreachable::Prohibited)
+        } else {
+            (Service::Udp(flow.destination.port()), Unreachable::Port)
+        };
+        deny(flow, &Denial::this_machine(format!("{}{service}", Host::Address(addr)), service, addr));
+        return unreachable;
     }
     if error.kind() == io::ErrorKind::PermissionDenied && kind == FlowKind::Icmp {
         if !datagrams.warned_of_ping.replace(true) {

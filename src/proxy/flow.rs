@@ -20,7 +20,7 @@ use crate::dns::{Meaning, ResolveFailure};
 use crate::http::{self, Explanation, Mirror, Refusal, Subject};
 use crate::name::{HOST_ALIAS, HostName, Origin};
 use crate::net::{self, Incoming};
-use crate::policy::{AtSyn, Denial, Leave, NamePermit, Permit, Policy, Verdict};
+use crate::policy::{AtSyn, Denial, Leave, NamePermit, Permit, Policy, Service, Verdict};
 use crate::sniff::{self, Protocol, Rewind};
 use crate::upstream::Connection;
 
@@ -131,6 +131,13 @@ impl Flow {
             () = self.lost() => Err(DialError::Direct(io::ErrorKind::ConnectionAborted.into())),
         };
         connected.map_err(|error| {
+            if let Some(addr) = error.this_machine() {
+                let service = Service::Tcp(permit.port());
+                let denial = Denial::this_machine(format!("{}{service}", permit.host()), service, addr);
+                let text = denial.to_string();
+                let refusal = Refusal::new(StatusCode::FORBIDDEN, "destination_ip_prohibited", text);
+                return self.refuse(refusal, &denial);
+            }
             tracing::info!(flow = self.id, host = %permit.host(), %error, "dial failed");
             error.refusal(permit.host(), permit.port())
         })

@@ -10,21 +10,25 @@ use crate::policy::Machine;
 /// Port 9, discard (RFC 863): a datagram socket that is connected there has sent nothing yet.
 const NOWHERE: u16 = 9;
 
+/// The address is this machine's, and another was meant.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("{0} is an address of this machine")]
+struct OwnAddress(IpAddr);
+
 /// Fails where `addr` is this machine's and another was meant.
 pub(super) fn refuse_own(addr: IpAddr, machine: Machine) -> io::Result<()> {
     match machine {
         Machine::Meant => Ok(()),
         Machine::Other if is_own(addr) => {
-            let why = "it is an address of this machine; a rule about that very address lets it";
-            Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, OwnAddress(addr)))
         }
         Machine::Other => Ok(()),
     }
 }
 
-/// Whether this error is ours; the kernel's own has a number.
-pub(super) fn is_refusal(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none()
+/// The address that an error of a dial refused as this machine's, where that is what it says.
+pub(super) fn refused(error: &io::Error) -> Option<IpAddr> {
+    error.get_ref()?.downcast_ref().map(|OwnAddress(addr)| *addr)
 }
 
 /// Whether the kernel would speak to `addr` from that same address. Where it knows no way there, nobody is reached.
@@ -49,8 +53,8 @@ mod tests {
     fn an_address_of_this_machine_is_dialled_only_where_it_is_meant() {
         let own = IpAddr::V4(Ipv4Addr::LOCALHOST);
         assert!(refuse_own(own, Machine::Meant).is_ok());
-        assert!(is_refusal(&refuse_own(own, Machine::Other).unwrap_err()));
-        assert!(!is_refusal(&io::Error::from_raw_os_error(1)), "the kernel's own");
+        assert_eq!(refused(&refuse_own(own, Machine::Other).unwrap_err()), Some(own));
+        assert_eq!(refused(&io::ErrorKind::PermissionDenied.into()), None, "the kernel's own");
         assert!(refuse_own(Ipv4Addr::new(93, 184, 216, 34).into(), Machine::Other).is_ok());
     }
 }

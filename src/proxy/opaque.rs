@@ -20,7 +20,7 @@ use super::{plain, tls};
 use crate::audit::FlowKind;
 use crate::name::HostName;
 use crate::net::{self, Incoming};
-use crate::policy::{AtSyn, Denial, Leave, NamePermit, Opened, Permit, Verdict};
+use crate::policy::{AtSyn, Denial, Leave, NamePermit, Opened, Permit, Service, Verdict};
 use crate::sniff::{Protocol, Rewind, Sniffer};
 use crate::upstream::{Connection, Stream};
 
@@ -73,7 +73,12 @@ pub(super) async fn serve(flow: &Flow, incoming: Incoming, goal: Goal) -> Option
     let connection = match connected {
         Ok(connection) => connection,
         Err(error) => {
-            tracing::info!(flow = flow.id, destination = %flow.destination, %error, "dial failed");
+            if let Some(addr) = error.this_machine() {
+                let service = Service::Tcp(flow.destination.port());
+                flow.deny(&Denial::this_machine(flow.destination.to_string(), service, addr));
+            } else {
+                tracing::info!(flow = flow.id, destination = %flow.destination, %error, "dial failed");
+            }
             incoming.refuse();
             return None;
         }

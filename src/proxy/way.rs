@@ -4,10 +4,10 @@
 //! for that and nothing else; one time is for all of it, from the proxy's name to its last word.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::StatusCode;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
@@ -182,6 +182,14 @@ async fn shake(
 const PIECE: usize = 1024;
 
 impl DialError {
+    /// The address that was refused because it is this machine's own, where that is the cause.
+    pub(super) fn this_machine(&self) -> Option<IpAddr> {
+        match self {
+            Self::Direct(error) => machine::refused(error),
+            Self::Tunnel { .. } | Self::NoProxy => None,
+        }
+    }
+
     /// What a guest is told of `host` at `port`, which could not be reached.
     pub(super) fn refusal(&self, host: &HostName, port: u16) -> Refusal {
         let target = format!("{host}:{port}");
@@ -216,9 +224,6 @@ fn undialled(target: &str, error: &io::Error) -> Refusal {
         Refusal::gateway_timeout("connection_timeout", format!("{target} did not answer the dial in time"))
     } else if error.kind() == io::ErrorKind::ConnectionRefused {
         Refusal::bad_gateway("connection_refused", format!("{target} refused the connection"))
-    } else if machine::is_refusal(error) {
-        let text = format!("{target} is refused: {error}");
-        Refusal::new(StatusCode::FORBIDDEN, "destination_ip_prohibited", text)
     } else {
         Refusal::bad_gateway("destination_ip_unroutable", format!("{target} cannot be reached: {error}"))
     }
