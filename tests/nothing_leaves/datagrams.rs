@@ -64,7 +64,12 @@ fn an_allowed_name_is_reached_over_udp_and_answers_of_any_size_come_whole() {
             let mut ports: Vec<u16> = left.iter().filter(whole).map(|packet| packet.from.port()).collect();
             ports.sort_unstable();
             ports.dedup();
-            assert_eq!(ports.len(), seen, "each port of the guest's is one of the host's: {ports:?}");
+            let all: Vec<_> = left.iter().map(ToString::to_string).collect();
+            assert_eq!(
+                ports.len(),
+                seen,
+                "each port of the guest's is one of the host's: {ports:?} in {all:#?}"
+            );
         }
         for packet in &left {
             assert!(goes_upstream(packet) || asks(packet), "{packet}");
