@@ -18,7 +18,7 @@ use super::{Context, address, dns, opaque, plain, tls};
 use crate::audit::{Event, FlowKind, clip};
 use crate::dns::{Meaning, ResolveFailure};
 use crate::http::{self, Explanation, Mirror, Refusal, Subject};
-use crate::name::{HOST_ALIAS, HostName, Origin};
+use crate::name::{HostName, Origin};
 use crate::net::{self, Incoming};
 use crate::policy::{AtSyn, Denial, Leave, NamePermit, Permit, Policy, Service, Verdict};
 use crate::sniff::{self, Protocol, Rewind};
@@ -172,7 +172,7 @@ impl Flow {
         let names = self.context.resolver.names().borrow();
         match names.meaning(self.destination.ip()) {
             Meaning::Mapped(name) => name.cloned(),
-            Meaning::Gateway => HostName::parse(HOST_ALIAS).ok(),
+            Meaning::Gateway => Some(HostName::alias()),
             Meaning::Elsewhere => {
                 let mut bound = names.names_of(self.destination.ip(), self.started.into_std());
                 bound.next().filter(|_| bound.next().is_none()).cloned()

@@ -47,7 +47,7 @@ fn every_event_is_one_line() {
             "denied    7 more",
             "published 127.0.0.1:1 to port 2 by tcp",
             "secret    T rotated",
-            "policy    replaced: 1: deny a.example; 2 rules, 1 flows ended",
+            "policy    replaced: 1: deny a.example; 2 rules, 1 flow ended",
             "other     of a later\\u{a}version",
         ]
     );
