@@ -140,7 +140,7 @@ pub enum Event {
         /// How many flows ended because of it, each with a denial of its own.
         ended: usize,
     },
-    /// UDP and echo associations were refused faster than each is told (`Limits::refusals_told`).
+    /// Flows were refused faster than each is told (`Limits::refusals_told`).
     Denials {
         /// So many more than have a record of their own.
         count: u64,

@@ -49,6 +49,8 @@ pub enum Reason {
     Uninspectable,
     /// It comes from an address that a published port is not open to.
     Peer,
+    /// It was allowed when it began; by another policy it is not, for this reason.
+    NoLonger(Box<Reason>),
     /// A rule says so.
     Rule,
     /// The platform allows no more, whatever the sandbox's own rules say.
@@ -80,6 +82,7 @@ impl fmt::Display for Reason {
             Self::Address => f.write_str("it is an address, and rules are by name"),
             Self::Uninspectable => f.write_str("it is not HTTP, so it cannot be inspected"),
             Self::Peer => f.write_str("the port is not open to that address"),
+            Self::NoLonger(reason) => write!(f, "the policy changed: {reason}"),
             Self::Rule => f.write_str("a rule denies it"),
             Self::Floor => f.write_str("the platform does not allow it"),
             Self::Requests { is_ambiguous: false } => {

@@ -4,19 +4,16 @@
 //! judged too, so that a rule against a name holds by whatever address it is reached.
 
 use bytes::Bytes;
-use tokio::io::AsyncWriteExt as _;
 
 use super::dial::dial_any;
 use super::flow::{Flow, Served};
 use super::ground::Ground;
 use super::machine;
-use super::splice::splice;
 use crate::audit::FlowKind;
 use crate::dns::Meaning;
 use crate::name::HostName;
 use crate::net;
 use crate::policy::{Denial, Permit, Service, Verdict};
-use crate::upstream::Stream;
 
 /// Leave to relay a flow by its address.
 pub(super) struct ByAddress {
@@ -46,18 +43,13 @@ pub(super) fn judge(flow: &Flow, name: Option<&HostName>, denial: Denial) -> Res
 }
 
 /// Relays a flow of which `bytes` were read already.
-pub(super) async fn relay(
-    flow: &Flow,
-    by: ByAddress,
-    (bytes, stream): (Bytes, net::TcpStream),
-) -> Option<Served> {
+pub(super) async fn relay(flow: &Flow, by: ByAddress, (bytes, stream): (Bytes, net::TcpStream)) {
     let ByAddress { permit, rule, host } = by;
     let context = &flow.context;
     let ground = Ground::Address { destination: flow.destination, name: host.clone() };
     if let Err(denial) = flow.stand.on(ground) {
         flow.deny(&denial);
-        stream.abort();
-        return None;
+        return stream.abort();
     }
     let dialled = match dial_any(&context.dial, vec![permit], context.limits.dial).await {
         Ok(dialled) => dialled,
@@ -68,15 +60,10 @@ pub(super) async fn relay(
             } else {
                 tracing::info!(flow = flow.id, destination = %flow.destination, %error, "dial failed");
             }
-            stream.abort();
-            return None;
+            return stream.abort();
         }
     };
     let addr = dialled.permit().addr();
-    let mut upstream = Stream::from(dialled.stream);
-    upstream.write_all(&bytes).await.ok()?;
-    if let Err(error) = splice(stream, &mut upstream, context.limits.bytes_per_turn).await {
-        tracing::debug!(flow = flow.id, %error, "relay ended");
-    }
-    Some(Served { kind: FlowKind::Opaque, host, upstream: Some(addr), rule: Some(rule) })
+    flow.serves(Served { kind: FlowKind::Opaque, host, upstream: Some(addr), rule: Some(rule) });
+    flow.relay((bytes, stream), dialled.stream.into()).await;
 }

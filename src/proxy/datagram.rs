@@ -7,17 +7,14 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 use std::{io, iter};
 
-use tokio::time::{Instant, sleep_until};
-
 use super::Context;
 use super::flow::{Flow, Served};
 use super::ground::Ground;
 use super::leaning::Leaning;
 use super::machine;
-use super::refusals::{Refusals, Telling};
 use super::relay::{BUFFER, Relay};
 use super::socket::{HostSocket, Permitted};
-use crate::audit::{Event, FlowKind};
+use crate::audit::FlowKind;
 use crate::name::{Host, HostName};
 use crate::net::{Carried, NewAssociation, Unreachable};
 use crate::policy::{AtDatagram, DatagramPermit, Denial, Policy, Service};
@@ -26,14 +23,13 @@ use crate::policy::{AtDatagram, DatagramPermit, Denial, Policy, Service};
 pub(crate) struct Datagrams {
     /// Whichever relay runs has it: none holds it while it waits.
     buffer: RefCell<Box<[u8]>>,
-    refusals: Refusals,
     warned_of_ping: Cell<bool>,
 }
 
 impl Datagrams {
     pub(crate) fn new() -> Self {
         let buffer = RefCell::new(vec![0; BUFFER].into());
-        Self { buffer, refusals: Refusals::default(), warned_of_ping: Cell::new(false) }
+        Self { buffer, warned_of_ping: Cell::new(false) }
     }
 
     pub(super) fn buffer(&self) -> RefMut<'_, [u8]> {
@@ -59,12 +55,12 @@ pub(super) fn begin(context: Rc<Context>, new: NewAssociation) {
             let would_deny =
                 flow.context.policy.current().would_deny(|enforced| judge(&flow, enforced, carried).err());
             if let Some(denial) = would_deny {
-                deny(&flow, &denial);
+                flow.deny(&denial);
             }
             drop(tokio::task::spawn_local(serve(flow, new, allowed)));
         }
         Err(denial) => {
-            deny(&flow, &denial);
+            flow.deny(&denial);
             new.refuse(unreachable(carried));
         }
     }
@@ -121,27 +117,12 @@ async fn serve(flow: Flow, new: NewAssociation, allowed: Allowed) {
     let carried = new.carried();
     let ground = Ground::Datagrams { carried, destination: flow.destination, addr: upstream };
     if let Err(denial) = flow.stand.on(ground) {
-        deny(&flow, &denial);
+        flow.deny(&denial);
         return new.refuse(unreachable(carried));
     }
-    let served = Served { kind, host, upstream: Some(upstream), rule: Some(rule) };
-    let recorded = Recorded { flow, served: Some(served) };
+    flow.serves(Served { kind, host, upstream: Some(upstream), rule: Some(rule) });
     let relay = Relay::new(context, new.accept(), socket, permits.collect());
-    let _ = recorded.flow.stand.hold(relay).await;
-}
-
-/// An association with its record, which is written however it ends: a sandbox that ends waits for none.
-struct Recorded {
-    flow: Flow,
-    served: Option<Served>,
-}
-
-impl Drop for Recorded {
-    fn drop(&mut self) {
-        if let Some(served) = self.served.take() {
-            self.flow.record(served);
-        }
-    }
+    flow.stand.hold(relay).await;
 }
 
 /// What the guest is told where the host gives no socket.
@@ -153,7 +134,7 @@ fn unopened(flow: &Flow, kind: FlowKind, error: &io::Error) -> Unreachable {
         } else {
             (Service::Udp(flow.destination.port()), Unreachable::Port)
         };
-        deny(flow, &Denial::this_machine(format!("{}{service}", Host::Address(addr)), service, addr));
+        flow.deny(&Denial::this_machine(format!("{}{service}", Host::Address(addr)), service, addr));
         return unreachable;
     }
     if error.kind() == io::ErrorKind::PermissionDenied && kind == FlowKind::Icmp {
@@ -164,33 +145,4 @@ fn unopened(flow: &Flow, kind: FlowKind, error: &io::Error) -> Unreachable {
     }
     tracing::info!(flow = flow.id, destination = %flow.destination, %error, "no socket for an association");
     Unreachable::Host
-}
-
-/// Records a denial; of many at once, only how many there were.
-fn deny(flow: &Flow, denial: &Denial) {
-    let context = &flow.context;
-    let telling = context.datagrams.refusals.telling(Instant::now(), &context.limits);
-    if telling == Telling::Alone {
-        flow.deny(denial);
-        return;
-    }
-    context.audit.tally(denial);
-    if let Telling::FirstOfMany(due) = telling {
-        let summed = Summed(Rc::clone(context));
-        drop(tokio::task::spawn_local(async move {
-            sleep_until(due).await;
-            drop(summed);
-        }));
-    }
-}
-
-/// Denials that have no record of their own, with one for all of them, when they are due or the sandbox ends.
-struct Summed(Rc<Context>);
-
-impl Drop for Summed {
-    fn drop(&mut self) {
-        let count = self.0.datagrams.refusals.take_untold();
-        tracing::info!(count, "more associations denied");
-        self.0.audit.record(Event::Denials { count });
-    }
 }

@@ -44,32 +44,32 @@ pub(super) async fn datagram(context: Rc<Context>, query: Datagram) {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(flow: &Flow, incoming: Incoming, carrier: Carrier) -> Option<Served> {
+pub(super) async fn serve(flow: &Flow, incoming: Incoming, carrier: Carrier) {
     let stream = incoming.accept();
     match carrier {
         Carrier::Tcp => answer(flow, stream).await,
-        Carrier::Tls => Box::pin(under_tls(flow, stream)).await?,
+        Carrier::Tls => Box::pin(under_tls(flow, stream)).await,
     }
-    Some(Served { kind: FlowKind::Dns, host: None, upstream: None, rule: None })
 }
 
 async fn answer<S: AsyncRead + AsyncWrite + Unpin>(flow: &Flow, stream: S) {
+    flow.serves(Served { kind: FlowKind::Dns, host: None, upstream: None, rule: None });
     if let Err(error) = flow.context.resolver.serve(stream).await {
         tracing::debug!(flow = flow.id, %error, "DNS over a connection ended");
     }
 }
 
-/// Serves DNS under TLS; `None` where there was no handshake.
+/// Serves DNS under TLS.
 ///
 /// Whatever name or address the guest took for its resolver's, the leaf says so: it leads nowhere else.
-async fn under_tls(flow: &Flow, stream: net::TcpStream) -> Option<()> {
+async fn under_tls(flow: &Flow, stream: net::TcpStream) {
     let context = &flow.context;
     let hello = match tls::hello(Rewind::new(stream, Bytes::new()), &context.limits).await {
         Ok(hello) => hello,
         Err(error) => {
             context.handshake(|counts| counts.guest_failed += 1);
             tracing::debug!(flow = flow.id, %error, "no ClientHello");
-            return None;
+            return;
         }
     };
     let subject = match &hello.sni {
@@ -80,19 +80,17 @@ async fn under_tls(flow: &Flow, stream: net::TcpStream) -> Option<()> {
         Ok(config) => config,
         Err(error) => {
             tracing::error!(flow = flow.id, %error, "no leaf");
-            return None;
+            return;
         }
     };
     match hello.accept(config).await {
         Ok(stream) => {
             context.handshake(|counts| counts.guest_accepted += 1);
             answer(flow, stream).await;
-            Some(())
         }
         Err(error) => {
             context.handshake(|counts| counts.guest_failed += 1);
             tracing::info!(flow = flow.id, %error, "handshake for DNS failed");
-            None
         }
     }
 }

@@ -8,13 +8,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ::http::StatusCode;
+use bytes::Bytes;
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
 use super::ground::Ground;
 use super::opaque::Goal;
+use super::splice::splice;
 use super::standing::Stand;
 use super::way::{DialError, Way};
-use super::{Context, address, dns, opaque, plain, tls};
+use super::{Context, address, dns, opaque, plain, refusals, tls};
 use crate::audit::{Event, FlowKind, clip};
 use crate::dns::{Meaning, ResolveFailure};
 use crate::http::{self, Explanation, Mirror, Refusal, Subject};
@@ -22,7 +25,7 @@ use crate::name::{HostName, Origin};
 use crate::net::{self, Incoming};
 use crate::policy::{AtSyn, Denial, Leave, NamePermit, Permit, Policy, Service, Verdict};
 use crate::sniff::{self, Protocol, Rewind};
-use crate::upstream::Connection;
+use crate::upstream::{Connection, Stream};
 
 /// What is known of a flow, and where its story is told.
 pub(super) struct Flow {
@@ -32,6 +35,8 @@ pub(super) struct Flow {
     pub(super) started: Instant,
     /// Its place among those that a new policy may end.
     pub(super) stand: Stand,
+    /// What its record will say, once it is served.
+    served: RefCell<Option<Served>>,
     /// Resolves when the guest has reset the flow; for a dial, while nobody reads.
     lost: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
 }
@@ -44,12 +49,10 @@ pub(super) struct Served {
     pub(super) rule: Option<String>,
 }
 
-/// Serves one flow to its end.
+/// Serves one flow to its end, or until a new policy ends it.
 pub(super) async fn serve(context: Rc<Context>, incoming: Incoming) {
     let flow = Flow::new(context, incoming.destination());
-    if let Some(Some(served)) = flow.stand.hold(flow.judge(incoming)).await {
-        flow.record(served);
-    }
+    flow.stand.hold(flow.judge(incoming)).await;
 }
 
 impl Flow {
@@ -61,13 +64,14 @@ impl Flow {
             stand: Stand::new(Rc::clone(&context), id),
             destination,
             started: Instant::now(),
+            served: RefCell::default(),
             lost: RefCell::default(),
             context,
         }
     }
 
-    /// Judges the SYN and serves what it opens; `None` where nothing was served.
-    async fn judge(&self, incoming: Incoming) -> Option<Served> {
+    /// Judges the SYN and serves what it opens.
+    async fn judge(&self, incoming: Incoming) {
         if let Some(carrier) = dns::Carrier::of(self.destination.port()) {
             return dns::serve(self, incoming, carrier).await;
         }
@@ -84,7 +88,6 @@ impl Flow {
             AtSyn::Refuse(denial) => {
                 self.deny(&denial);
                 incoming.refuse();
-                None
             }
         }
     }
@@ -92,10 +95,10 @@ impl Flow {
     /// Accepts a flow whose name decides, and looks what it speaks.
     ///
     /// What serves TLS and HTTP is boxed: it is many times the size of what a spliced flow needs.
-    async fn sniff(&self, incoming: Incoming) -> Option<Served> {
+    async fn sniff(&self, incoming: Incoming) {
         let mut stream = incoming.accept();
         self.watch(&stream);
-        let sniffed = sniff::sniff(&mut stream, &self.context.limits).await.ok()?;
+        let Ok(sniffed) = sniff::sniff(&mut stream, &self.context.limits).await else { return };
         match sniffed.protocol {
             Protocol::Tls => Box::pin(tls::serve(self, Rewind::new(stream, sniffed.bytes))).await,
             Protocol::Http1 | Protocol::Http2PriorKnowledge => {
@@ -108,11 +111,10 @@ impl Flow {
                     Err(denial) => {
                         self.deny(&denial);
                         stream.abort();
-                        None
                     }
                 }
             }
-            Protocol::Eof => None,
+            Protocol::Eof => {}
         }
     }
 
@@ -239,26 +241,46 @@ impl Flow {
         self.stand.on(ground).map_err(|denial| self.refuse(Refusal::denied(denial.to_string()), &denial))
     }
 
-    /// Records a denial; its id.
-    pub(super) fn deny(&self, denial: &Denial) -> String {
-        self.context.audit.deny(Some(self.id), denial)
+    /// Records a denial that the guest is told no id of.
+    pub(super) fn deny(&self, denial: &Denial) {
+        refusals::record(&self.context, Some(self.id), denial);
     }
 
     /// Records a denial, and says so in what the guest is answered.
     pub(super) fn refuse(&self, refusal: Refusal, denial: &Denial) -> Refusal {
-        let id = self.deny(denial);
+        let id = self.context.audit.deny(Some(self.id), denial);
         refusal.explained(explanation(denial)).named(|| Some(id))
     }
 
     /// Records what would be denied if the sandbox did not only observe.
     pub(super) fn observe(&self, judge: impl FnOnce(&Policy) -> Option<Denial>) {
         if let Some(denial) = self.context.policy.current().would_deny(judge) {
-            self.deny(&denial);
+            self.context.audit.deny(Some(self.id), &denial);
         }
     }
 
-    /// Records what was served to its end.
-    pub(super) fn record(&self, served: Served) {
+    /// Relays what nobody reads any further, and of which `bytes` were read already, to its end.
+    pub(super) async fn relay(&self, (bytes, stream): (Bytes, net::TcpStream), mut upstream: Stream) {
+        let relayed = async {
+            upstream.write_all(&bytes).await?;
+            upstream.flush().await?;
+            splice(stream, &mut upstream, self.context.limits.bytes_per_turn).await
+        };
+        if let Err(error) = relayed.await {
+            tracing::debug!(flow = self.id, %error, "relay ended");
+        }
+    }
+
+    /// Has the flow recorded as this when it ends, in whatever way.
+    pub(super) fn serves(&self, served: Served) {
+        self.served.replace(Some(served));
+    }
+}
+
+/// A flow that was served is recorded however it ends: a sandbox that ends waits for none.
+impl Drop for Flow {
+    fn drop(&mut self) {
+        let Some(served) = self.served.take() else { return };
         let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(flow = self.id, kind = ?served.kind, host = ?served.host, millis, "ended");
         self.context.audit.record(Event::Flow {

@@ -42,6 +42,7 @@ pub(crate) use datagram::Datagrams;
 pub(crate) use dial::HostDial;
 pub use publish::{BindError, Published};
 pub(crate) use publish::{Port, serve as serve_published};
+pub(crate) use refusals::Refusals;
 pub(crate) use standing::Standings;
 
 /// What every flow of one sandbox shares.
@@ -56,6 +57,7 @@ pub(crate) struct Context {
     pub(crate) limits: Arc<Limits>,
     pub(crate) audit: Rc<Audit>,
     pub(crate) datagrams: Datagrams,
+    pub(crate) refusals: Refusals,
     /// What flows stand on, to be judged again when the policy is another.
     pub(crate) standings: Standings,
     /// Handshakes so far.

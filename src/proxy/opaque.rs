@@ -9,12 +9,10 @@ use std::net::IpAddr;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::io::AsyncWriteExt as _;
 
 use super::flow::{Flow, Served};
 use super::ground::{Ground, Reading};
 use super::leaning::Leaning;
-use super::splice::splice;
 use super::way::Way;
 use super::{plain, tls};
 use crate::audit::FlowKind;
@@ -35,7 +33,7 @@ pub(super) enum Goal {
 /// Dials what was permitted, then accepts and serves.
 ///
 /// The host alias is never inspected: it is this machine, by an explicit rule.
-pub(super) async fn serve(flow: &Flow, incoming: Incoming, goal: Goal) -> Option<Served> {
+pub(super) async fn serve(flow: &Flow, incoming: Incoming, goal: Goal) {
     let context = &flow.context;
     let (opened, permits) = match goal {
         Goal::Addresses(permits, opened) => (opened, Some(permits)),
@@ -51,8 +49,7 @@ pub(super) async fn serve(flow: &Flow, incoming: Incoming, goal: Goal) -> Option
     };
     if let Err(denial) = flow.stand.on(ground(None)) {
         flow.deny(&denial);
-        incoming.refuse();
-        return None;
+        return incoming.refuse();
     }
     let leaning = |name: &NamePermit| Leaning::on(context, flow.destination.ip(), name.host().clone());
     let _leaning = name.as_ref().map(leaning);
@@ -68,7 +65,7 @@ pub(super) async fn serve(flow: &Flow, incoming: Incoming, goal: Goal) -> Option
     };
     let connected = tokio::select! {
         connected = dialling => connected,
-        () = incoming.cancelled() => return None,
+        () = incoming.cancelled() => return,
     };
     let connection = match connected {
         Ok(connection) => connection,
@@ -79,14 +76,12 @@ pub(super) async fn serve(flow: &Flow, incoming: Incoming, goal: Goal) -> Option
             } else {
                 tracing::info!(flow = flow.id, destination = %flow.destination, %error, "dial failed");
             }
-            incoming.refuse();
-            return None;
+            return incoming.refuse();
         }
     };
     if let Err(denial) = flow.stand.on(ground(connection.leave().addr())) {
         flow.deny(&denial);
-        incoming.refuse();
-        return None;
+        return incoming.refuse();
     }
     let stream = incoming.accept();
     flow.watch(&stream);
@@ -99,7 +94,7 @@ async fn inspect_and_relay(
     mut stream: net::TcpStream,
     mut connection: Connection,
     opened: Opened,
-) -> Option<Served> {
+) {
     let limits = &flow.context.limits;
     let is_this_machine = match &opened {
         Opened::Names(names) => names.iter().any(|name| name.host().is_host_alias()),
@@ -114,7 +109,7 @@ async fn inspect_and_relay(
         let greet = |cx: &mut Context<'_>, stream: &mut net::TcpStream| {
             pass_greeting(cx, (stream, &mut connection.stream), &mut greeting, limits.bytes_per_turn)
         };
-        let protocol = sniffer.run_beside(&mut stream, greet).await.ok()?;
+        let Ok(protocol) = sniffer.run_beside(&mut stream, greet).await else { return };
         if protocol != Protocol::Silent {
             break protocol;
         }
@@ -132,7 +127,6 @@ async fn inspect_and_relay(
         (Protocol::Tls | Protocol::Http1 | Protocol::Http2PriorKnowledge, Greeting::Passed) => {
             flow.deny(&Denial::uninspectable(flow.destination.to_string()));
             stream.abort();
-            None
         }
         (Protocol::Unknown | Protocol::Silent | Protocol::Eof, _) => {
             relay(flow, (sniffed.bytes, stream), connection, opened).await
@@ -146,14 +140,13 @@ async fn relay(
     (bytes, stream): (Bytes, net::TcpStream),
     connection: Connection,
     opened: Opened,
-) -> Option<Served> {
+) {
     let addr = connection.leave().addr();
     let (host, rule) = match unread(flow, &opened, addr.map(|addr| addr.ip())) {
         Ok(leave) => leave,
         Err(denial) => {
             flow.deny(&denial);
-            stream.abort();
-            return None;
+            return stream.abort();
         }
     };
     observe(flow, &opened, addr.map(|addr| addr.ip()));
@@ -161,16 +154,10 @@ async fn relay(
         && let Err(denial) = flow.stand.on(Ground::Named { names, addr, read: Reading::Never })
     {
         flow.deny(&denial);
-        stream.abort();
-        return None;
+        return stream.abort();
     }
-    let mut upstream = connection.stream;
-    upstream.write_all(&bytes).await.ok()?;
-    upstream.flush().await.ok()?;
-    if let Err(error) = splice(stream, &mut upstream, flow.context.limits.bytes_per_turn).await {
-        tracing::debug!(flow = flow.id, %error, "relay ended");
-    }
-    Some(Served { kind: FlowKind::Opaque, host, upstream: addr, rule: Some(rule) })
+    flow.serves(Served { kind: FlowKind::Opaque, host, upstream: addr, rule: Some(rule) });
+    flow.relay((bytes, stream), connection.stream).await;
 }
 
 /// The name and the rule by which a flow may be relayed unread. A rule about its address was judged so already.

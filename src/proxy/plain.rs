@@ -16,19 +16,22 @@ use crate::net;
 use crate::policy::{Denial, NamePermit, Verdict};
 use crate::sniff::{Protocol, Rewind, Sniffed};
 use crate::tls::Alpn;
-use crate::upstream::{Connection, Stream};
+use crate::upstream::Connection;
 
 /// Fields that are looked through for `Host`; the gate refuses more than its own bound later.
 const FIELDS: usize = 128;
 
 /// Serves one plain HTTP flow to its end.
-pub(super) async fn serve(flow: &Flow, mut stream: net::TcpStream, sniffed: Sniffed) -> Option<Served> {
+pub(super) async fn serve(flow: &Flow, mut stream: net::TcpStream, sniffed: Sniffed) {
     let alpn = match sniffed.protocol {
         Protocol::Http2PriorKnowledge => Alpn::H2,
         Protocol::Http1 | Protocol::Tls | Protocol::Unknown | Protocol::Silent | Protocol::Eof => Alpn::Http1,
     };
     let (asked, bytes) = match alpn {
-        Alpn::Http1 => read_host(flow, &mut stream, sniffed.bytes).await.ok()?,
+        Alpn::Http1 => match read_host(flow, &mut stream, sniffed.bytes).await {
+            Ok(read) => read,
+            Err(error) => return tracing::debug!(flow = flow.id, %error, "no request"),
+        },
         // Its authority is in HPACK, so the name that DNS gave for the address must do; the gate compares.
         Alpn::H2 => (flow.bound_host().map_or(Asked::Nothing, Asked::Name), sniffed.bytes),
     };
@@ -45,20 +48,21 @@ pub(super) async fn serve(flow: &Flow, mut stream: net::TcpStream, sniffed: Snif
             by_address(flow, None, Denial::nameless(flow.destination), Refusal::bad_request(text))
         }
     };
-    let (origin, upstream, served) = match reached {
-        Reached::Read(origin, stream, served) => (origin, Upstream::Plain(stream), Some(served)),
+    let (origin, upstream, addr, told) = match reached {
+        Reached::Read(origin, connection, rule) => {
+            let (host, addr) = (Some(origin.host.clone()), connection.leave().addr());
+            flow.serves(Served { kind: FlowKind::Http, host, upstream: addr, rule: Some(rule) });
+            (origin, Upstream::Plain(connection.stream), addr, Told::Nothing)
+        }
         Reached::Unread(by) => return address::relay(flow, by, (bytes, stream)).await,
         Reached::Nobody(host, refusal) => {
             let origin = Origin { scheme: Scheme::Http, host: host.unwrap_or_else(HostName::nobody), port };
             let _ = flow.stand.on(Ground::Refused { origin: origin.clone() });
-            (origin, Upstream::Refused(refusal), None)
+            (origin, Upstream::Refused(refusal), None, Told::Denial)
         }
     };
-    let told = if served.is_some() { Told::Nothing } else { Told::Denial };
-    let addr = served.as_ref().and_then(|served| served.upstream);
     let mirror = flow.mirror(origin, addr, told);
     Box::pin(http::serve(Rewind::new(stream, bytes), alpn, upstream, mirror)).await;
-    served
 }
 
 /// Whom a plain request is for.
@@ -70,8 +74,8 @@ enum Asked {
 
 /// What becomes of a plain request.
 enum Reached {
-    /// It is read and passed on.
-    Read(Origin, Stream, Served),
+    /// It is read and passed on, by this rule.
+    Read(Origin, Connection, String),
     /// It is relayed by its address.
     Unread(ByAddress),
     /// It is answered with this, under the name it is for.
@@ -88,15 +92,7 @@ async fn reach(flow: &Flow, origin: Origin) -> Reached {
     };
     flow.observe(|enforced| enforced.at_name(&origin).into_result().err());
     match dial(flow, &origin, &permit).await {
-        Ok(connection) => {
-            let served = Served {
-                kind: FlowKind::Http,
-                host: Some(origin.host.clone()),
-                upstream: connection.leave().addr(),
-                rule: Some(permit.rule().to_string()),
-            };
-            Reached::Read(origin, connection.stream, served)
-        }
+        Ok(connection) => Reached::Read(origin, connection, permit.rule().to_string()),
         Err(refusal) => Reached::Nobody(Some(origin.host), refusal),
     }
 }

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Context;
 use super::ground::Ground;
+use super::refusals;
 use super::splice::splice;
 use super::standing::Stand;
 use crate::audit::{Event, FlowKind};
@@ -205,7 +206,7 @@ impl Door {
     }
 
     fn deny(&self, id: u64, denial: &Denial) {
-        self.context.audit.deny(Some(id), denial);
+        refusals::record(&self.context, Some(id), denial);
     }
 
     fn record(&self, visit: Visit) {

@@ -1,18 +1,51 @@
-//! How many refused associations are told one by one.
+//! How many refused flows are told one by one.
 //!
 //! A guest that scans is refused with one frame for each of its own, which costs the audit trail a line each and
-//! nothing the guest. Invariant: in each stretch of `Limits::refusals_window` at most `Limits::refusals_told` of them
-//! have a record of their own, and one record has the number of all others.
+//! nothing the guest. A denial that the guest is told by its id is none of these. Invariant: in each stretch of
+//! `Limits::refusals_window` at most `Limits::refusals_told` of them have a record of their own, and one record has
+//! the number of all others.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
+use super::Context;
+use crate::audit::Event;
 use crate::limits::Limits;
+use crate::policy::Denial;
+
+/// Records a denial; of many at once, only how many there were.
+pub(super) fn record(context: &Rc<Context>, flow: Option<u64>, denial: &Denial) {
+    let telling = context.refusals.telling(Instant::now(), &context.limits);
+    if telling == Telling::Alone {
+        context.audit.deny(flow, denial);
+        return;
+    }
+    context.audit.tally(denial);
+    if let Telling::FirstOfMany(due) = telling {
+        let summed = Summed(Rc::clone(context));
+        drop(tokio::task::spawn_local(async move {
+            sleep_until(due).await;
+            drop(summed);
+        }));
+    }
+}
+
+/// Denials that have no record of their own, with one for all of them, when they are due or the sandbox ends.
+struct Summed(Rc<Context>);
+
+impl Drop for Summed {
+    fn drop(&mut self) {
+        let count = self.0.refusals.take_untold();
+        tracing::info!(count, "more flows denied");
+        self.0.audit.record(Event::Denials { count });
+    }
+}
 
 /// What the current stretch of time has seen.
 #[derive(Debug, Default)]
-pub(super) struct Refusals {
+pub(crate) struct Refusals {
     began: Cell<Option<Instant>>,
     told: Cell<usize>,
     untold: Cell<u64>,
@@ -20,7 +53,7 @@ pub(super) struct Refusals {
 
 /// How one refusal is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Telling {
+enum Telling {
     /// By a record of its own.
     Alone,
     /// With others; the number is due at this moment, and this is the first of them.
@@ -31,7 +64,7 @@ pub(super) enum Telling {
 
 impl Refusals {
     /// Takes in one refusal.
-    pub(super) fn telling(&self, now: Instant, limits: &Limits) -> Telling {
+    fn telling(&self, now: Instant, limits: &Limits) -> Telling {
         let end = |began: Instant| began + limits.refusals_window;
         let began = match self.began.get().filter(|began| now < end(*began)) {
             Some(began) => began,
@@ -50,7 +83,7 @@ impl Refusals {
     }
 
     /// How many there were that have no record of their own; from now on they are counted anew.
-    pub(super) fn take_untold(&self) -> u64 {
+    fn take_untold(&self) -> u64 {
         self.untold.take()
     }
 }

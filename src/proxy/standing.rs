@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use super::Context;
 use super::ground::Ground;
-use crate::audit::Event;
-use crate::policy::Denial;
+use super::refusals;
+use crate::policy::{Denial, Reason};
 
 /// The flows of one sandbox that stand on something.
 #[derive(Default)]
@@ -133,8 +133,9 @@ impl Stand {
             Ok(served) => Some(served),
             Err(Fall::Welcome) => None,
             Err(Fall::Denied(denial)) => {
-                tracing::info!(flow = self.flow, target = %denial.target, reason = %denial.reason, "ended by a new policy");
-                self.context.audit.record(of_fall(self.context.audit.next_denial(), self.flow, &denial));
+                let Denial { reason, .. } = *denial;
+                let denial = Denial { reason: Reason::NoLonger(Box::new(reason)), ..*denial };
+                refusals::record(&self.context, Some(self.flow), &denial);
                 None
             }
         }
@@ -170,15 +171,6 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         self.standing.requests.borrow_mut().retain(|request| request.number != self.number);
     }
-}
-
-/// The record of a flow that the policy allowed and allows no longer.
-fn of_fall(id: String, flow: u64, denial: &Denial) -> Event {
-    let mut event = Event::of_denial(id, Some(flow), denial);
-    if let Event::Denial { reason, .. } = &mut event {
-        reason.insert_str(0, "the policy changed: ");
-    }
-    event
 }
 
 pin_project! {

@@ -3,12 +3,10 @@
 use std::net::SocketAddr;
 
 use rustls::AlertDescription;
-use tokio::io::AsyncWriteExt as _;
 
 use super::address;
 use super::flow::{Flow, Served, Told, explained};
 use super::ground::Ground;
-use super::splice::splice;
 use crate::audit::FlowKind;
 use crate::http::{self, Refusal, Upstream};
 use crate::name::{Origin, Scheme};
@@ -20,14 +18,14 @@ use crate::tls::{self, Alpn, Hello, Sni, VerifiedUpstream};
 type Guest = Hello<net::TcpStream>;
 
 /// Serves one TLS flow to its end.
-pub(super) async fn serve(flow: &Flow, stream: Rewind<net::TcpStream>) -> Option<Served> {
+pub(super) async fn serve(flow: &Flow, stream: Rewind<net::TcpStream>) {
     let context = &flow.context;
     let hello = match tls::hello(stream, &context.limits).await {
         Ok(hello) => hello,
         Err(error) => {
             context.handshake(|counts| counts.guest_failed += 1);
             tracing::debug!(flow = flow.id, %error, "no ClientHello");
-            return None;
+            return;
         }
     };
     let host = match &hello.sni {
@@ -70,13 +68,12 @@ pub(super) async fn serve(flow: &Flow, stream: Rewind<net::TcpStream>) -> Option
 }
 
 /// Ends a handshake that no answer of HTTP can explain.
-async fn refuse(flow: &Flow, hello: Guest, denial: &Denial, alert: AlertDescription) -> Option<Served> {
+async fn refuse(flow: &Flow, hello: Guest, denial: &Denial, alert: AlertDescription) {
     flow.deny(denial);
     flow.context.handshake(|counts| counts.guest_refused += 1);
     if let Err(error) = hello.refuse(alert).await {
         tracing::debug!(flow = flow.id, %error, "alert not sent");
     }
-    None
 }
 
 /// An upstream that proved its name, and the address it was reached at.
@@ -107,12 +104,7 @@ async fn reach(
 }
 
 /// Answers the guest's handshake and mirrors HTTP.
-async fn terminate(
-    flow: &Flow,
-    hello: Guest,
-    origin: Origin,
-    reached: Result<Reached, Refusal>,
-) -> Option<Served> {
+async fn terminate(flow: &Flow, hello: Guest, origin: Origin, reached: Result<Reached, Refusal>) {
     let (alpn, upstream, addr, rule) = match reached {
         Ok(Reached { upstream, addr, rule }) => {
             let (stream, peer, alpn) = upstream.into_parts();
@@ -129,7 +121,7 @@ async fn terminate(
         Ok(config) => config,
         Err(error) => {
             tracing::error!(flow = flow.id, host = %origin.host, %error, "no leaf");
-            return None;
+            return;
         }
     };
     let guest = match hello.accept(config).await {
@@ -137,18 +129,17 @@ async fn terminate(
         Err(error) => {
             flow.context.handshake(|counts| counts.guest_failed += 1);
             tracing::info!(flow = flow.id, host = %origin.host, %error, "handshake with the guest failed");
-            return None;
+            return;
         }
     };
     flow.context.handshake(|counts| counts.guest_accepted += 1);
-    let host = origin.host.clone();
     let told = if rule.is_some() { Told::Nothing } else { Told::Denial };
+    flow.serves(Served { kind: FlowKind::Https, host: Some(origin.host.clone()), upstream: addr, rule });
     Box::pin(http::serve(guest, alpn, upstream, flow.mirror(origin, addr, told))).await;
-    Some(Served { kind: FlowKind::Https, host: Some(host), upstream: addr, rule })
 }
 
 /// Splices TLS to a host that is never decrypted.
-async fn pass_through(flow: &Flow, hello: Guest, permit: &NamePermit) -> Option<Served> {
+async fn pass_through(flow: &Flow, hello: Guest, permit: &NamePermit) {
     let ground = |addr| Ground::Spliced { host: permit.host().clone(), port: permit.port(), addr };
     if let Err(denial) = flow.stand.on(ground(None)) {
         return refuse(flow, hello, &denial, AlertDescription::AccessDenied).await;
@@ -158,24 +149,18 @@ async fn pass_through(flow: &Flow, hello: Guest, permit: &NamePermit) -> Option<
         Err(refusal) => {
             tracing::info!(flow = flow.id, host = %permit.host(), why = refusal.text(), "not reached");
             // The guest's side is reset by its drop: there is no TLS of ours to say more in.
-            return None;
+            return;
         }
     };
     let addr = connection.leave().addr();
     if let Err(denial) = flow.stand.on(ground(addr)) {
         return refuse(flow, hello, &denial, AlertDescription::AccessDenied).await;
     }
-    let mut upstream = connection.stream;
-    let (bytes, stream) = hello.into_unread().into_parts();
-    upstream.write_all(&bytes).await.ok()?;
-    upstream.flush().await.ok()?;
-    if let Err(error) = splice(stream, &mut upstream, flow.context.limits.bytes_per_turn).await {
-        tracing::debug!(flow = flow.id, %error, "relay ended");
-    }
-    Some(Served {
+    flow.serves(Served {
         kind: FlowKind::Passthrough,
         host: Some(permit.host().clone()),
         upstream: addr,
         rule: Some(permit.rule().to_string()),
-    })
+    });
+    flow.relay(hello.into_unread().into_parts(), connection.stream).await;
 }

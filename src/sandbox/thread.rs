@@ -21,7 +21,7 @@ use crate::limits::Limits;
 use crate::link::Link;
 use crate::net;
 use crate::policy::{Dial, Live};
-use crate::proxy::{self, Context, Datagrams, Port, Standings};
+use crate::proxy::{self, Context, Datagrams, Port, Refusals, Standings};
 use crate::secret::Secrets;
 use crate::tls::{Connector, Leaves};
 use crate::upstream::ProxyServer;
@@ -165,6 +165,7 @@ impl Parts {
             limits: self.limits,
             audit,
             datagrams: Datagrams::new(),
+            refusals: Refusals::default(),
             standings: Standings::default(),
             handshakes: Cell::default(),
             ending,
