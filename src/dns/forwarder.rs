@@ -2,9 +2,9 @@
 //!
 //! Shell: which servers there are, in which order they are asked, and who is asked next where one fails. It judges
 //! nothing. Invariant: nobody is asked but the configured servers or, where there are none, those of resolv.conf; a
-//! question ends within [`Limits::dns_patience`].
+//! question ends within [`Limits::dns_patience`]; what is logged is about servers, however many questions there are.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -45,6 +45,8 @@ pub(super) struct Forwarder {
     named: RefCell<HashMap<HostName, (Instant, Vec<IpAddr>)>>,
     /// Whoever looks for such addresses has it; others wait and find them.
     naming: Mutex<()>,
+    /// Whether there is nobody to ask, as it was told last.
+    alone: Cell<bool>,
     limits: Arc<Limits>,
 }
 
@@ -100,6 +102,7 @@ impl Forwarder {
             system_standing: RefCell::default(),
             named: RefCell::default(),
             naming: Mutex::default(),
+            alone: Cell::default(),
             limits,
         }
     }
@@ -110,9 +113,21 @@ impl Forwarder {
         let plan = if self.configured.is_empty() {
             self.by_system(&self.standing, deadline)
         } else {
-            self.by_config(deadline).await?
+            self.by_config(deadline).await
         };
-        self.ask_each(plan, topic).await
+        self.tell_of_plan(plan.as_ref().err());
+        self.ask_each(plan?, topic).await
+    }
+
+    /// Logs that there is nobody to ask, once, and once that there is again.
+    fn tell_of_plan(&self, error: Option<&ForwardError>) {
+        if self.alone.replace(error.is_some()) == error.is_some() {
+            return;
+        }
+        match error {
+            Some(error) => tracing::warn!(%error, "no name can be resolved"),
+            None => tracing::warn!("there is a nameserver again"),
+        }
     }
 
     async fn ask_each(&self, mut plan: Plan<'_>, topic: &Topic) -> Result<Records, ForwardError> {
@@ -130,11 +145,17 @@ impl Forwarder {
                 let mut standing = standing.borrow_mut();
                 match answered {
                     Ok((records, manner)) => {
-                        standing.answered(server, manner, (&self.limits, now()));
+                        if standing.answered(server, manner, (&self.limits, now())) {
+                            tracing::warn!(%server, "nameserver answers again");
+                        }
                         return Ok(records);
                     }
+                    // No fault of the server's.
+                    Err(error @ ForwardError::Name) => return Err(error),
                     Err(error) => {
-                        standing.failed(server, &self.limits, now());
+                        if standing.failed(server, &self.limits, now()) {
+                            tracing::warn!(%error, "nameserver fails");
+                        }
                         failure = error;
                     }
                 }
@@ -147,15 +168,22 @@ impl Forwarder {
         Err(failure)
     }
 
-    fn by_system<'a>(&self, standing: &'a RefCell<Standing>, deadline: Instant) -> Plan<'a> {
+    fn by_system<'a>(
+        &self,
+        standing: &'a RefCell<Standing>,
+        deadline: Instant,
+    ) -> Result<Plan<'a>, ForwardError> {
         let conf = self.system.read();
-        Plan {
+        if conf.servers.is_empty() {
+            return Err(ForwardError::NoNameserver);
+        }
+        Ok(Plan {
             standing,
             servers: conf.servers.clone(),
             timeout: conf.timeout.unwrap_or(self.limits.dns_timeout),
             attempts: conf.attempts.unwrap_or(ATTEMPTS),
             deadline,
-        }
+        })
     }
 
     /// Fails where all servers are names, none of which has an address.
@@ -199,8 +227,8 @@ impl Forwarder {
         let [v4, v6] = [RecordType::A, RecordType::AAAA].map(|wanted| Topic { host: name.clone(), wanted });
         // Half of the time at most: the question itself is still to come.
         let deadline = deadline.min(Instant::now() + self.limits.dns_patience / 2);
-        let plan = || self.by_system(&self.system_standing, deadline);
-        let (v4, v6) = tokio::join!(self.ask_each(plan(), &v4), self.ask_each(plan(), &v6));
+        let ask = async |topic| self.ask_each(self.by_system(&self.system_standing, deadline)?, topic).await;
+        let (v4, v6) = tokio::join!(ask(&v4), ask(&v6));
         let found: Vec<Records> =
             [v4, v6].into_iter().flatten().filter(|records| !records.data.is_empty()).collect();
         let ttl = found.iter().map(|records| records.ttl).min();

@@ -1,6 +1,7 @@
 //! The DNS service against a scripted nameserver on loopback.
 
 mod asking;
+mod failing;
 mod live;
 mod malformed;
 mod records;
