@@ -89,8 +89,9 @@ pub struct Limits {
     pub egress_bytes: usize,
     /// A UDP or echo association ends when for so long nothing has passed either way.
     pub udp_idle: Duration,
-    /// Refused flows that have a record of their own within [`Limits::refusals_window`]; the others are counted in
-    /// one, so that a scan does not fill the audit queue. Those whose guest is told an id are none of them.
+    /// Refused flows and denied questions that have a record of their own within [`Limits::refusals_window`]; the
+    /// others are counted in one, so that a scan does not fill the audit queue. Those whose guest is told an id are
+    /// none of them.
     pub refusals_told: usize where 0..,
     /// The stretch of time that [`Limits::refusals_told`] is for.
     pub refusals_window: Duration,
