@@ -134,38 +134,56 @@ impl Forwarder {
         let mut failure = ForwardError::NoNameserver;
         for _ in 0..plan.attempts {
             plan.standing.borrow_mut().order(&mut plan.servers, now());
+            let mut silent = Vec::new();
             for server in plan.servers.iter().copied() {
-                let Plan { standing, timeout, deadline, .. } = plan;
-                if Instant::now() >= deadline {
+                if Instant::now() >= plan.deadline {
                     return Err(failure);
                 }
-                let manner = standing.borrow().manner(server);
-                let asking = Asking { server, topic, timeout, deadline, limits: &self.limits };
-                let answered = asking.ask(manner).await;
-                let mut standing = standing.borrow_mut();
-                match answered {
-                    Ok((records, manner)) => {
-                        if standing.answered(server, manner, (&self.limits, now())) {
-                            tracing::warn!(%server, "nameserver answers again");
-                        }
-                        return Ok(records);
-                    }
-                    // No fault of the server's.
-                    Err(error @ ForwardError::Name) => return Err(error),
+                match self.ask_one(server, topic, &plan).await {
+                    Ok(records) => return Ok(records),
                     Err(error) => {
-                        if standing.failed(server, &self.limits, now()) {
-                            tracing::warn!(%error, "nameserver fails");
+                        if matches!(error, ForwardError::Timeout(_)) {
+                            silent.push(server);
                         }
                         failure = error;
                     }
                 }
             }
-            // A server's word is not changed by asking again.
-            if !matches!(failure, ForwardError::Timeout(_)) {
+            // A server's word is not changed by asking again; a datagram may have been lost.
+            if silent.is_empty() {
                 break;
             }
+            plan.servers = silent;
         }
         Err(failure)
+    }
+
+    async fn ask_one(
+        &self,
+        server: SocketAddr,
+        topic: &Topic,
+        &Plan { standing, timeout, deadline, .. }: &Plan<'_>,
+    ) -> Result<Records, ForwardError> {
+        let manner = standing.borrow().manner(server);
+        let asking = Asking { server, topic, timeout, deadline, limits: &self.limits };
+        let answered = asking.ask(manner).await;
+        let mut standing = standing.borrow_mut();
+        match answered {
+            Ok((records, manner)) => {
+                if standing.answered(server, manner, (&self.limits, now())) {
+                    tracing::warn!(%server, "nameserver answers again");
+                }
+                Ok(records)
+            }
+            Err(error) => {
+                // That a name has no form on the wire is no fault of the server's.
+                let is_its = error != ForwardError::Name;
+                if is_its && standing.failed(server, &self.limits, now()) {
+                    tracing::warn!(%error, "nameserver fails");
+                }
+                Err(error)
+            }
+        }
     }
 
     fn by_system<'a>(

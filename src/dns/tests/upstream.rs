@@ -1,5 +1,7 @@
 //! How nameservers are asked, and what of theirs is believed.
 
+use std::cell::Cell;
+
 use super::*;
 
 fn one(_: &str) -> Script {
@@ -155,6 +157,27 @@ async fn a_nameserver_that_is_not_there_is_passed_over_at_once() {
         let good = Nameserver::start(one).await;
         let world = World::new(&[], |setup| setup.nameservers = vec![closed.into(), good.addr.into()]);
         assert_eq!(world.short("pypi.org", RecordType::A).await, "NoError 151.101.0.223");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_datagram_is_sent_again_whatever_the_server_after_it_said() {
+    local(async {
+        let closed = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+        let refusing = Nameserver::start(|_| Script::Code(ResponseCode::Refused)).await;
+        for other in [closed, refusing.addr] {
+            let lost = Cell::new(false);
+            let losing = Nameserver::start(move |question| match lost.replace(true) {
+                false => Script::Silence,
+                true => one(question),
+            })
+            .await;
+            let world = World::new(&[], |setup| setup.nameservers = vec![losing.addr.into(), other.into()]);
+            assert_eq!(world.short("pypi.org", RecordType::A).await, "NoError 151.101.0.223");
+            assert_eq!(losing.asked().len(), 2);
+        }
+        assert_eq!(refusing.asked().len(), 1, "it has said its word");
     })
     .await;
 }
