@@ -207,6 +207,8 @@ impl Resolver {
         observe::watch(self, &policy, (question, &host));
         match kind {
             Kind::Address(family) => self.address(&host, family, &standing).await,
+            // By a rule, the name is not there at all; by default it has an address.
+            Kind::Service if matches!(standing, AtQuestion::Forbid(_)) => Content::NxDomain,
             Kind::Service => Content::NoData,
             Kind::Any | Kind::Record(_) | Kind::Pointer | Kind::Other | Kind::Transfer => match standing {
                 AtQuestion::Deny(_) | AtQuestion::Forbid(_) => Content::NxDomain,

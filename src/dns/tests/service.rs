@@ -61,6 +61,35 @@ async fn a_denied_name_never_leaves_the_host() {
 }
 
 #[tokio::test]
+async fn a_name_that_a_rule_denies_does_not_exist_whatever_is_asked_for() {
+    local(async {
+        let server = Nameserver::start(public).await;
+        let rules = ["deny ads.cdn.example", "allow *.cdn.example"];
+        let rules = rules.map(|text| Rule::parse(text, RuleSource::Owner).unwrap());
+        let policy = rules.into_iter().fold(Policy::builder(), |builder, rule| builder.rule(rule)).build();
+        let world = World::new(&[&server], |setup| setup.policy = Arc::new(Live::new(policy)));
+        for wanted in [
+            RecordType::A,
+            RecordType::AAAA,
+            RecordType::HTTPS,
+            RecordType::SVCB,
+            RecordType::TXT,
+            RecordType::ANY,
+        ] {
+            assert_eq!(world.short("ads.cdn.example", wanted).await, "NXDomain", "{wanted}");
+        }
+        assert_eq!(world.short("api.cdn.example", RecordType::HTTPS).await, "NoError");
+        assert_eq!(
+            world.short("ads.example", RecordType::HTTPS).await,
+            "NoError",
+            "by default, not by a rule"
+        );
+        assert_eq!(server.asked(), [""; 0]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_denied_names_address_leads_back_to_it() {
     let world = World::new(&[], |_| {});
     world.ask("evil.example", RecordType::A).await;
