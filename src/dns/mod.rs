@@ -24,10 +24,12 @@ mod question;
 mod reply;
 mod resolver;
 mod reverse;
+mod room;
 mod standing;
 mod stats;
 mod stream;
 mod watched;
+mod weight;
 
 pub use forwarder::ForwardError;
 pub use lookup::ResolveFailure;

@@ -36,6 +36,7 @@ use super::observe;
 use super::question::{Kind, Parsed, Question, wire_name};
 use super::reply::{self, Content, Transport};
 use super::reverse;
+use super::room::Room;
 use super::stats::Stats;
 use super::watched::Watched;
 
@@ -82,6 +83,7 @@ pub struct Resolver {
     pub(super) forwarder: Forwarder,
     pub(super) flights: Flights,
     pub(super) in_flight: Semaphore,
+    pub(super) streams: Room,
     on_denial: Option<OnDenial>,
     counts: Cell<Stats>,
 }
@@ -108,12 +110,13 @@ impl Resolver {
         Ok(Self {
             swept: RefCell::new(policy.current()),
             names: RefCell::new(names),
-            cache: RefCell::new(Cache::new(&limits)),
-            operators: RefCell::new(Cache::new(&limits)),
+            cache: RefCell::new(Cache::new(Arc::clone(&limits))),
+            operators: RefCell::new(Cache::new(Arc::clone(&limits))),
             hosts,
             forwarder,
             flights: Flights::default(),
             in_flight: Semaphore::new(limits.dns_in_flight),
+            streams: Room::new(limits.dns_stream_memory),
             policy,
             limits,
             on_denial,
