@@ -57,7 +57,8 @@ pub struct Setup {
     pub resolv_conf: PathBuf,
     /// The host's hosts file, read again when it changes.
     pub hosts: PathBuf,
-    /// Told of each question that was denied and of each name whose addresses were all refused.
+    /// Told of each name that was denied and of each that has an address which was refused; not of the same twice in
+    /// a row within [`Limits::dns_local_ttl`].
     pub on_denial: Option<OnDenial>,
 }
 
@@ -85,6 +86,8 @@ pub struct Resolver {
     pub(super) in_flight: Semaphore,
     pub(super) streams: Room,
     on_denial: Option<OnDenial>,
+    /// What was told last, and when.
+    told: RefCell<Option<(Denial, Instant)>>,
     counts: Cell<Stats>,
 }
 
@@ -120,6 +123,7 @@ impl Resolver {
             policy,
             limits,
             on_denial,
+            told: RefCell::default(),
             counts: Cell::default(),
         })
     }
@@ -260,8 +264,8 @@ impl Resolver {
             return self.failed();
         }
         let (told, refused) = sift(&policy, host, &records);
+        refused.iter().for_each(|denial| self.report(denial));
         if told.is_empty() {
-            refused.iter().for_each(|denial| self.report(denial));
             return none(&records);
         }
         self.names.borrow_mut().bind(host, &told, ttl, now());
@@ -313,8 +317,15 @@ impl Resolver {
         }
     }
 
+    /// Tells of a denial; a guest asks for a name's addresses, its services and their texts at once, which is one.
     pub(super) fn report(&self, denial: &Denial) {
-        if let Some(on_denial) = &self.on_denial {
+        let Some(on_denial) = &self.on_denial else { return };
+        let now = now();
+        let is_same = |(last, when): &(Denial, Instant)| {
+            last == denial && now.saturating_duration_since(*when) < self.limits.dns_local_ttl
+        };
+        if !self.told.borrow().as_ref().is_some_and(is_same) {
+            self.told.replace(Some((denial.clone(), now)));
             on_denial(denial);
         }
     }
