@@ -210,6 +210,9 @@ pub struct Limits {
     pub dns_in_flight: usize,
     /// Wait for one nameserver before the next is asked, where resolv.conf names no other.
     pub dns_timeout: Duration,
+    /// Wait for the last nameserver there is to ask, the last time, where resolv.conf names none: a zone may be slow,
+    /// and there is nobody to go on to. As long as other resolvers of one machine wait.
+    pub dns_last_timeout: Duration,
     /// Wait for all nameservers together: about as long as a guest's own resolver waits.
     pub dns_patience: Duration,
     /// Least time a binding lives, whatever the TTL said.

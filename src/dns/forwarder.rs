@@ -81,6 +81,8 @@ struct Plan<'a> {
     standing: &'a RefCell<Standing>,
     servers: Vec<SocketAddr>,
     timeout: Duration,
+    /// For the last try of all.
+    last_timeout: Duration,
     attempts: u32,
     deadline: Instant,
 }
@@ -132,14 +134,16 @@ impl Forwarder {
 
     async fn ask_each(&self, mut plan: Plan<'_>, topic: &Topic) -> Result<Records, ForwardError> {
         let mut failure = ForwardError::NoNameserver;
-        for _ in 0..plan.attempts {
+        for attempt in 1..=plan.attempts {
             plan.standing.borrow_mut().order(&mut plan.servers, now());
             let mut silent = Vec::new();
-            for server in plan.servers.iter().copied() {
+            for (place, server) in plan.servers.iter().copied().enumerate() {
                 if Instant::now() >= plan.deadline {
                     return Err(failure);
                 }
-                match self.ask_one(server, topic, &plan).await {
+                let is_last = attempt == plan.attempts && place + 1 == plan.servers.len();
+                let timeout = if is_last { plan.last_timeout } else { plan.timeout };
+                match self.ask_one((server, timeout), topic, &plan).await {
                     Ok(records) => return Ok(records),
                     Err(error) => {
                         if matches!(error, ForwardError::Timeout(_)) {
@@ -160,9 +164,9 @@ impl Forwarder {
 
     async fn ask_one(
         &self,
-        server: SocketAddr,
+        (server, timeout): (SocketAddr, Duration),
         topic: &Topic,
-        &Plan { standing, timeout, deadline, .. }: &Plan<'_>,
+        &Plan { standing, deadline, .. }: &Plan<'_>,
     ) -> Result<Records, ForwardError> {
         let manner = standing.borrow().manner(server);
         let asking = Asking { server, topic, timeout, deadline, limits: &self.limits };
@@ -199,6 +203,7 @@ impl Forwarder {
             standing,
             servers: conf.servers.clone(),
             timeout: conf.timeout.unwrap_or(self.limits.dns_timeout),
+            last_timeout: conf.timeout.unwrap_or(self.limits.dns_last_timeout),
             attempts: conf.attempts.unwrap_or(ATTEMPTS),
             deadline,
         })
@@ -224,8 +229,9 @@ impl Forwarder {
         match nameless {
             Some(name) if servers.is_empty() => Err(ForwardError::Nameless(name.clone())),
             Some(_) | None => {
-                let (standing, timeout) = (&self.standing, self.limits.dns_timeout);
-                Ok(Plan { standing, servers, timeout, attempts: ATTEMPTS, deadline })
+                let Limits { dns_timeout: timeout, dns_last_timeout: last_timeout, .. } = *self.limits;
+                let standing = &self.standing;
+                Ok(Plan { standing, servers, timeout, last_timeout, attempts: ATTEMPTS, deadline })
             }
         }
     }

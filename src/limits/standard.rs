@@ -90,6 +90,7 @@ impl Default for Limits {
             dns_mapped_names: 16_384,
             dns_in_flight: 256,
             dns_timeout: Duration::from_secs(2),
+            dns_last_timeout: Duration::from_secs(5),
             dns_patience: Duration::from_secs(12),
             dns_ttl_floor: Duration::from_secs(60),
             dns_tcp_idle: Duration::from_secs(30),
