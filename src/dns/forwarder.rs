@@ -23,10 +23,11 @@ use crate::name::HostName;
 
 use super::answer::{Records, Topic};
 use super::exchange::Asking;
-use super::hosts::{Hosts, ResolvConf, parse_resolv_conf};
+use super::hosts::{Hosts, Listed, ResolvConf, parse_resolv_conf};
 use super::nameserver::Nameserver;
 use super::standing::Standing;
 use super::watched::Watched;
+use super::zone;
 
 /// Times the list of servers is gone through where nobody says otherwise: a datagram may be lost.
 const ATTEMPTS: u32 = 2;
@@ -47,6 +48,8 @@ pub(super) struct Forwarder {
     naming: Mutex<()>,
     /// Whether there is nobody to ask, as it was told last.
     alone: Cell<bool>,
+    /// The list of which it was told that a part cannot be used.
+    partial: RefCell<Option<Rc<ResolvConf>>>,
     limits: Arc<Limits>,
 }
 
@@ -105,6 +108,7 @@ impl Forwarder {
             named: RefCell::default(),
             naming: Mutex::default(),
             alone: Cell::default(),
+            partial: RefCell::default(),
             limits,
         }
     }
@@ -129,6 +133,15 @@ impl Forwarder {
         match error {
             Some(error) => tracing::warn!(%error, "no name can be resolved"),
             None => tracing::warn!("there is a nameserver again"),
+        }
+    }
+
+    /// Logs that a server is behind an interface that is not there, once for a list.
+    fn tell_of_zone(&self, conf: &Rc<ResolvConf>, server: &Listed) {
+        let mut partial = self.partial.borrow_mut();
+        if !partial.as_ref().is_some_and(|told| Rc::ptr_eq(told, conf)) {
+            tracing::warn!(%server, "this host has no such interface; the nameserver is not asked");
+            *partial = Some(Rc::clone(conf));
         }
     }
 
@@ -196,12 +209,19 @@ impl Forwarder {
         deadline: Instant,
     ) -> Result<Plan<'a>, ForwardError> {
         let conf = self.system.read();
-        if conf.servers.is_empty() {
+        let mut servers = Vec::with_capacity(conf.servers.len());
+        for server in &conf.servers {
+            match server.socket_addr(zone::number_of) {
+                Some(addr) => servers.push(addr),
+                None => self.tell_of_zone(&conf, server),
+            }
+        }
+        if servers.is_empty() {
             return Err(ForwardError::NoNameserver);
         }
         Ok(Plan {
             standing,
-            servers: conf.servers.clone(),
+            servers,
             timeout: conf.timeout.unwrap_or(self.limits.dns_timeout),
             last_timeout: conf.timeout.unwrap_or(self.limits.dns_last_timeout),
             attempts: conf.attempts.unwrap_or(ATTEMPTS),

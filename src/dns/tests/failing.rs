@@ -134,3 +134,20 @@ async fn a_nameserver_without_an_address_is_told_of_by_its_name() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_nameserver_behind_no_interface_is_told_of_once_for_a_list() {
+    local(async {
+        let logged = Logged::start();
+        let file = Scratch::new("zone", "nameserver fe80::1%nosuch0\nnameserver 127.255.255.254\n");
+        let world = World::new(&[], |setup| setup.resolv_conf.clone_from(&file.0));
+        for _ in 0..5 {
+            world.ask("pypi.org", RecordType::A).await;
+        }
+        let lines = logged.take();
+        let told = |line: &&String| line.contains("no such interface") && line.contains("fe80::1%nosuch0");
+        assert_eq!(lines.iter().filter(told).count(), 1, "{lines:?}");
+        assert_eq!(lines.len(), 2, "and that the other one fails: {lines:?}");
+    })
+    .await;
+}
