@@ -257,6 +257,11 @@ pub struct Limits {
     pub dns_second_family: Duration where NONE..,
     /// Octets read of the host's hosts file and of its resolv.conf; the rest is not looked at.
     pub dns_host_file: u64,
+    /// How often those files are looked at, where there are questions: sooner than who changes one can ask, and not for
+    /// each of ten thousand questions a second.
+    pub dns_host_file_rest: Duration where NONE..,
+    /// Sockets kept for the next questions to nameservers. A question that finds none makes one.
+    pub dns_spare_sockets: usize where 0..=ENTRIES,
 
     /// The last denials of a running sandbox that `portcullis explain` can ask for; an older one is in the audit file.
     pub denials_kept: usize where 0..=QUEUED,

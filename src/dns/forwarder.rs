@@ -25,6 +25,7 @@ use super::answer::{Records, Topic};
 use super::exchange::Asking;
 use super::hosts::{Hosts, Listed, ResolvConf, parse_resolv_conf};
 use super::nameserver::Nameserver;
+use super::sockets::Sockets;
 use super::standing::Standing;
 use super::watched::Watched;
 use super::zone;
@@ -46,6 +47,7 @@ pub(super) struct Forwarder {
     named: RefCell<HashMap<HostName, (Instant, Vec<IpAddr>)>>,
     /// Whoever looks for such addresses has it; others wait and find them.
     naming: Mutex<()>,
+    sockets: Sockets,
     /// Whether there is nobody to ask, as it was told last.
     alone: Cell<bool>,
     /// The list of which it was told that a part cannot be used.
@@ -98,7 +100,7 @@ impl Forwarder {
         hosts: Rc<Watched<Hosts>>,
         limits: Arc<Limits>,
     ) -> Self {
-        let system = Watched::new(resolv_conf, limits.dns_host_file, parse_resolv_conf);
+        let system = Watched::new(resolv_conf, &limits, parse_resolv_conf);
         Self {
             configured,
             system,
@@ -107,6 +109,7 @@ impl Forwarder {
             system_standing: RefCell::default(),
             named: RefCell::default(),
             naming: Mutex::default(),
+            sockets: Sockets::new(limits.dns_spare_sockets),
             alone: Cell::default(),
             partial: RefCell::default(),
             limits,
@@ -182,7 +185,8 @@ impl Forwarder {
         &Plan { standing, deadline, .. }: &Plan<'_>,
     ) -> Result<Records, ForwardError> {
         let manner = standing.borrow().manner(server);
-        let asking = Asking { server, topic, timeout, deadline, limits: &self.limits };
+        let (sockets, limits) = (&self.sockets, &self.limits);
+        let asking = Asking { server, topic, timeout, deadline, sockets, limits };
         let answered = asking.ask(manner).await;
         let mut standing = standing.borrow_mut();
         match answered {

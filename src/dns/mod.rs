@@ -3,7 +3,7 @@
 //! Questions end here and are answered anew; only a name that a rule allows is asked of anyone else. It knows
 //! nothing of frames and flows. Invariant: no byte of a guest's question leaves the host but an allowed name and the
 //! type of a record that may be asked for it, in letters of our own choice of case. [`Resolver`] and its stream, the
-//! forwarder with its exchanges and flights, the watched files and the interfaces are the shell; everything else reads no clock and
+//! forwarder with its exchanges, sockets and flights, the watched files and the interfaces are the shell; everything else reads no clock and
 //! touches no socket.
 
 #![warn(clippy::indexing_slicing)]
@@ -25,6 +25,7 @@ mod reply;
 mod resolver;
 mod reverse;
 mod room;
+mod sockets;
 mod standing;
 mod stats;
 mod stream;

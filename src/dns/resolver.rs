@@ -108,7 +108,7 @@ impl Resolver {
             gateways,
             MappedPrefix::from_random(random).apart_from(gateways.v6),
         );
-        let hosts = Rc::new(Watched::new(hosts, limits.dns_host_file, parse_hosts));
+        let hosts = Rc::new(Watched::new(hosts, &limits, parse_hosts));
         let forwarder = Forwarder::new(nameservers, resolv_conf, Rc::clone(&hosts), Arc::clone(&limits));
         Ok(Self {
             swept: RefCell::new(policy.current()),

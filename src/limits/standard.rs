@@ -111,6 +111,8 @@ impl Default for Limits {
             dns_nameserver_memory: Duration::from_secs(3_600),
             dns_second_family: Duration::from_millis(50),
             dns_host_file: 1 << 20,
+            dns_host_file_rest: Duration::from_millis(100),
+            dns_spare_sockets: 64,
 
             denials_kept: 1_024,
             audit_line: 64 << 10,

@@ -96,7 +96,7 @@ async fn a_silent_nameserver_and_one_that_is_not_there_are_told_of() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn that_there_is_no_nameserver_is_told_once_until_there_is_one() {
     local(async {
         let logged = Logged::start();
@@ -110,9 +110,11 @@ async fn that_there_is_no_nameserver_is_told_once_until_there_is_one() {
         assert!(line.contains("no nameserver is known; set [net] nameservers"), "{line}");
         // Nobody listens there; it is a nameserver all the same.
         file.replace("nameserver 127.255.255.254\n");
+        tokio::time::advance(Limits::default().dns_host_file_rest).await;
         world.ask("pypi.org", RecordType::A).await;
         assert!(logged.take().contains(&"WARN there is a nameserver again".to_owned()));
         file.replace("# nothing again\n");
+        tokio::time::advance(Limits::default().dns_host_file_rest).await;
         world.ask("pypi.org", RecordType::A).await;
         assert_eq!(logged.take().len(), 1);
     })

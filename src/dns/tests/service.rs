@@ -188,7 +188,7 @@ async fn special_addresses_in_an_answer_are_dropped() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_hosts_file_comes_first_is_judged_and_is_read_again_when_it_changes() {
     local(async {
         let server = Nameserver::start(public).await;
@@ -210,8 +210,10 @@ async fn the_hosts_file_comes_first_is_judged_and_is_read_again_when_it_changes(
         assert_eq!(server.asked(), [""; 0]);
 
         file.replace("93.184.216.35 pypi.org\n");
+        tokio::time::advance(Limits::default().dns_host_file_rest).await;
         assert_eq!(world.short("pypi.org", RecordType::A).await, "NoError 93.184.216.35");
         file.replace("# nothing\n");
+        tokio::time::advance(Limits::default().dns_host_file_rest).await;
         assert_eq!(world.short("pypi.org", RecordType::A).await, "NoError 151.101.0.223 151.101.64.223");
     })
     .await;

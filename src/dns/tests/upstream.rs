@@ -225,18 +225,25 @@ async fn a_slow_nameserver_is_waited_for_where_nobody_is_left_to_ask() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn resolv_conf_is_read_again_when_it_changes() {
-    let file = Scratch::new("resolv", "nameserver 127.0.0.11\n");
-    let read = watched::Watched::new(file.0.clone(), 1 << 20, |text| {
+    let (limits, file) = (Limits::default(), Scratch::new("resolv", "nameserver 127.0.0.11\n"));
+    let read = watched::Watched::new(file.0.clone(), &limits, |text| {
         let servers = hosts::parse_resolv_conf(text).servers;
         servers.iter().filter_map(|server| server.socket_addr(|_| None)).collect::<Vec<_>>()
     });
+    let later = || tokio::time::advance(limits.dns_host_file_rest);
     assert_eq!(*read.read(), ["127.0.0.11:53".parse().unwrap()]);
     assert!(Rc::ptr_eq(&read.read(), &read.read()), "read once while it stays the same");
+    let first = read.read();
+    later().await;
+    assert!(Rc::ptr_eq(&first, &read.read()), "looked at, and the same");
     file.replace("nameserver 127.0.0.12\n");
+    assert!(Rc::ptr_eq(&first, &read.read()), "not looked at for every question");
+    later().await;
     assert_eq!(*read.read(), ["127.0.0.12:53".parse().unwrap()]);
     std::fs::remove_file(&file.0).unwrap();
+    later().await;
     assert!(read.read().is_empty());
 }
 
