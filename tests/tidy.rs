@@ -27,8 +27,10 @@ const SHELLS: [&str; 18] = [
     "src/dns/lookup.rs",
     "src/dns/resolver.rs",
     "src/dns/resolver/operator.rs",
+    "src/dns/sockets.rs",
     "src/dns/stream.rs",
     "src/dns/watched.rs",
+    "src/dns/zone.rs",
     "src/sniff/rewind.rs",
     // The world's edge is a trait over tokio's own socket.
     "src/policy/permit.rs",

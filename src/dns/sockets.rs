@@ -92,7 +92,8 @@ fn is_parted(_: &UdpSocket) -> bool {
     false
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use std::collections::HashSet;
     use std::os::fd::AsRawFd as _;

@@ -16,7 +16,8 @@ pub(super) fn number_of(name: &str) -> Option<u32> {
     fs::read_to_string(Path::new(INTERFACES).join(name).join("ifindex")).ok()?.trim().parse().ok()
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use super::*;
 
