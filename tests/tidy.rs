@@ -17,7 +17,7 @@ const SANS_IO: [&str; 8] = [
     "src/upstream",
     "src/websocket",
 ];
-const SHELLS: [&str; 18] = [
+const SHELLS: [&str; 20] = [
     "src/net/arrivals.rs",
     "src/net/driver.rs",
     "src/net/stream.rs",
