@@ -288,7 +288,7 @@ impl Flow {
     /// Records what would be denied if the sandbox did not only observe.
     pub(super) fn observe(&self, judge: impl FnOnce(&Policy) -> Option<Denial>) {
         if let Some(denial) = self.context.policy.current().would_deny(judge) {
-            self.context.audit.deny(Some(self.id), &denial);
+            self.deny(&denial);
         }
     }
 
