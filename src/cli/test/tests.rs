@@ -90,7 +90,7 @@ fn what_is_no_fixture_ends_with_125() {
         ("[[case]]\nto = \"a.example:1\"\nexpect = \"maybe\"\n", "a.toml:3: unknown variant `maybe`"),
         ("[[case]]\nto = \"a.example:1\"\n", "missing field `expect`"),
         ("[[case]]\nto = \"a.example:1\"\nexpect = \"deny\"\nrules = \"\"\n", "unknown field `rules`"),
-        ("[[case]]\nto = \"a.example\"\nexpect = \"deny\"\n", "a.toml:1: check takes a URL"),
+        ("[[case]]\nto = \"a.example\"\nexpect = \"deny\"\n", "a.toml:1: what is asked about is a URL"),
         ("[net]\nallow = [\"*\"]\n[[case]]\nto = \"a.example:1\"\nexpect = \"deny\"\n", "a.toml:2:10"),
         ("config = \"x\"\n[net]\n[[case]]\nto = \"a.example:1\"\nexpect = \"deny\"\n", "leave one out"),
         ("config = \"gone\"\n[[case]]\nto = \"a.example:1\"\nexpect = \"deny\"\n", "gone"),
