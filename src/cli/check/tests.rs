@@ -1,5 +1,7 @@
 //! What `check` prints, and its exit codes.
 
+mod agreement;
+
 use clap::Parser;
 
 use super::*;
