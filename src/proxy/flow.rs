@@ -187,7 +187,13 @@ impl Flow {
         let (policies, judged) = (Arc::clone(&self.context.policy), origin.clone());
         let audit = || Rc::clone(&self.context.audit);
         let (naming, observing, recording, audit) = (audit(), audit(), audit(), audit());
-        let (flow, told) = (self.id, origin.to_string());
+        let flow = self.id;
+        // Who asked for nobody by name asked for an address.
+        let told = if origin.host == HostName::nobody() {
+            format!("{}://{}", origin.scheme.as_str(), self.destination)
+        } else {
+            origin.to_string()
+        };
         let (context, policy) = (Rc::clone(&self.context), self.context.policy.current());
         let under_way = self.stand.requests();
         Mirror {
