@@ -20,7 +20,7 @@ use super::way::{DialError, Way};
 use super::{Context, address, dns, opaque, plain, refusals, tls};
 use crate::audit::{Event, FlowKind, clip};
 use crate::dns::{Meaning, ResolveFailure};
-use crate::http::{self, Explanation, Mirror, Refusal, Subject};
+use crate::http::{self, Answered, Explanation, Mirror, Refusal, Subject};
 use crate::name::{HostName, Origin};
 use crate::net::{self, Incoming};
 use crate::policy::{AtSyn, Denial, Leave, NamePermit, Permit, Policy, Service, Verdict};
@@ -211,6 +211,11 @@ impl Flow {
                 }
                 let hold =
                     if let http::Event::Injected { hold, .. } = &event { Some(hold.clone()) } else { None };
+                if let (http::Event::Denied { subject, refusal, answered: Answered::ByRefusal }, Told::Nothing) =
+                    (&event, verdict)
+                {
+                    audit.record(request(flow, &told, subject, Outcome::of(refusal)));
+                }
                 audit.record(audited(flow, &told, (event, verdict)));
                 if let Some(hold) = hold {
                     hold.until(audit.recorded());
@@ -325,15 +330,17 @@ pub(super) enum Told {
 /// An event of an exchange, as the audit trail tells it.
 fn audited(flow: u64, origin: &str, event: (http::Event, Told)) -> Event {
     match event {
-        (http::Event::Request { subject, status }, _) => request(flow, origin, &subject, status),
+        (http::Event::Request { subject, status }, _) => {
+            request(flow, origin, &subject, Outcome { status, denial: None })
+        }
         (http::Event::Failed { subject, refusal }, _)
-        | (http::Event::Denied { subject, refusal }, Told::Denial) => {
-            request(flow, origin, &subject, refusal.status())
+        | (http::Event::Denied { subject, refusal, .. }, Told::Denial) => {
+            request(flow, origin, &subject, Outcome::of(&refusal))
         }
         (http::Event::Injected { secret, place, .. }, _) => {
             Event::Injection { flow, secret, origin: origin.to_owned(), place }
         }
-        (http::Event::Denied { subject, refusal }, Told::Nothing) => {
+        (http::Event::Denied { subject, refusal, .. }, Told::Nothing) => {
             let (reason, rule, hint) = match refusal.explanation() {
                 Some(Explanation { reason, rule, hint, .. }) => (reason.clone(), rule.clone(), hint.clone()),
                 None => (refusal.text().to_owned(), refusal.error().to_owned(), String::new()),
@@ -351,12 +358,25 @@ fn audited(flow: u64, origin: &str, event: (http::Event, Told)) -> Event {
     }
 }
 
-fn request(flow: u64, origin: &str, subject: &Subject, status: StatusCode) -> Event {
+/// How a request was answered.
+struct Outcome<'a> {
+    status: StatusCode,
+    denial: Option<&'a str>,
+}
+
+impl<'a> Outcome<'a> {
+    fn of(refusal: &'a Refusal) -> Self {
+        Self { status: refusal.status(), denial: refusal.id() }
+    }
+}
+
+fn request(flow: u64, origin: &str, subject: &Subject, outcome: Outcome<'_>) -> Event {
     Event::Request {
         flow,
         method: clip(subject.method.as_str()),
         origin: origin.to_owned(),
         path: clip(&subject.path),
-        status: status.as_u16(),
+        status: outcome.status.as_u16(),
+        denial: outcome.denial.map(str::to_owned),
     }
 }

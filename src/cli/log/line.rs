@@ -37,7 +37,9 @@ fn words(line: &Line) -> (&str, String) {
         "flow" => ("flow", flow(line)),
         "request" => {
             let status = line.status.unwrap_or_default();
-            ("request", format!("{} {}{} {status}", text(&line.method), text(&line.origin), text(&line.path)))
+            let denial = line.denial.as_ref().map(|id| format!(" ({id})")).unwrap_or_default();
+            let (method, origin, path) = (text(&line.method), text(&line.origin), text(&line.path));
+            ("request", format!("{method} {origin}{path} {status}{denial}"))
         }
         "injection" => (
             "injected",
