@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use divan::Bencher;
 use portcullis::name::{HostName, Origin, Scheme};
-use portcullis::policy::{Policy, Rule, RuleSource, Verdict};
+use portcullis::policy::{Policy, Rule, RuleSource, Service, Verdict};
 
 const RULES: [usize; 3] = [10, 1_000, 10_000];
 
@@ -64,6 +64,7 @@ fn an_address_among_rules_about_addresses(bencher: Bencher<'_, '_>, rules: usize
     let policy = policy(rules, |number| format!("allow 93.{}.{}.0/24:5432", number / 256, number % 256));
     let last = rules - 1;
     let destination = SocketAddr::from(([93, (last / 256) as u8, (last % 256) as u8, 7], 5432));
-    assert!(matches!(policy.at_relay(destination, None), Verdict::Allow(_)));
-    bencher.bench(|| policy.at_relay(black_box(destination), None));
+    let service = Service::Tcp(destination.port());
+    assert!(matches!(policy.at_nameless(destination.ip(), service), Verdict::Allow(_)));
+    bencher.bench(|| policy.at_nameless(black_box(destination.ip()), service));
 }

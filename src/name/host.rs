@@ -3,6 +3,7 @@
 //! It resolves nothing and judges nothing. Invariant: a canonical name reads as itself again, and as an address
 //! nowhere.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
@@ -107,6 +108,13 @@ fn is_label(label: &str) -> bool {
 fn reads_as_number(label: &str) -> bool {
     label.bytes().all(|b| b.is_ascii_digit())
         || label.strip_prefix("0x").is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Two names are equal where their texts are.
+impl Borrow<str> for HostName {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
 }
 
 impl fmt::Debug for HostName {

@@ -38,6 +38,11 @@ pub fn own_use(addr: IpAddr) -> Option<SpecialUse> {
     Some(SpecialUse { kind, block, inside: None })
 }
 
+/// The first address of each special block.
+pub(super) fn blocks() -> impl Iterator<Item = IpAddr> {
+    blocks::firsts()
+}
+
 /// The block an address lies in, and what that block is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SpecialUse {

@@ -12,11 +12,11 @@ use std::time::Instant;
 use crate::dns::{Meaning, Names};
 use crate::name::{Host, HostName};
 
-use super::judge::Blocked;
+use super::denial::Denial;
 use super::permit::{DatagramPermit, Machine};
 use super::rule::{Asked, Called, Carried, Place, Rule};
 use super::service::{Reserved, Service};
-use super::verdict::{AtDatagram, Denial};
+use super::verdict::AtDatagram;
 use super::{LOOPBACK, Policy};
 
 /// An address that was judged, with its name and the rule that opened it.
@@ -60,7 +60,7 @@ impl Policy {
         let one = match names.meaning(addr) {
             Meaning::Gateway => return self.alias_datagram(addr, service),
             Meaning::Mapped(Some(name)) => self.mapped_datagram(name, service),
-            Meaning::Mapped(None) => Err(Denial::unbound(addr, service)),
+            Meaning::Mapped(None) => Err(Denial::forgotten(addr, service)),
             Meaning::Elsewhere => self.bound_datagram(addr, service, names.names_of(addr, now)),
         };
         Ok((one?, None))
@@ -100,7 +100,7 @@ impl Policy {
         for name in names {
             let place = Place::Address(addr);
             let asked =
-                Asked { service: Some(service), called: Called::Name(name), place, carried: Carried::Opaque };
+                Asked { service: Some(service), called: Called::Name(name), place, carried: Carried::Unread };
             let rule = self.judge_place(asked).map_err(|blocked| self.denial(name, service, blocked));
             let judged = rule.and_then(|rule| {
                 let machine = self.machine(Some(name), service, addr);
@@ -122,17 +122,14 @@ impl Policy {
     fn nameless_datagram(&self, addr: IpAddr, service: Service) -> Result<Judged, Denial> {
         let place = Place::Address(addr);
         let asked =
-            Asked { service: Some(service), called: Called::Nothing, place, carried: Carried::Opaque };
+            Asked { service: Some(service), called: Called::Nothing, place, carried: Carried::Unread };
         match self.judge_place(asked) {
             Ok(rule) => {
                 let machine = self.machine(None, service, addr);
                 let addr = SocketAddr::new(addr, service.port().unwrap_or_default());
                 Ok(Judged { addr, host: None, rule: Arc::clone(rule), machine })
             }
-            Err(Blocked::By(rule)) => {
-                Err(Denial::by_rule(&format!("{}{service}", Host::Address(addr)), rule))
-            }
-            Err(Blocked::Unmentioned(_) | Blocked::Special(..)) => Err(Denial::unbound(addr, service)),
+            Err(blocked) => Err(Denial::of_address(addr, service, blocked)),
         }
     }
 }

@@ -78,7 +78,7 @@ pub enum RuleError {
     Path,
     /// A path that no request can have in its one form.
     #[error(
-        "is no canonical path; write it without //, /./, /../, '\\', ';', '?', '#' and needless %-escapes"
+        "is no canonical path; write it without //, /./, /../, '\\', ';', '?', '#' and needless %-escapes, a space as %20"
     )]
     PathNotCanonical,
     /// An empty list.
@@ -99,6 +99,19 @@ pub enum RuleError {
     /// The group of metadata services, to be allowed.
     #[error("a metadata service is opened by its very address and by nothing else; write that")]
     MetadataByGroup,
+    /// A word that stands where none like it may.
+    #[error(
+        "has '{0}' where it may not be; write ACTION [DIRECTION] [METHOD,METHOD] DESTINATION[:PORTS][/PROTOCOL] [PATH]..."
+    )]
+    Word(String),
+    /// An IPv6 address that may end in a port.
+    #[error("has an IPv6 address without brackets; write it as in [2001:db8::1]:443")]
+    Brackets,
+    /// Leave for addresses in one word, without a port.
+    #[error(
+        "needs a port, as in 10.0.0.1:5432; a rule without ports opens all of them: --rule 'allow ADDRESS'"
+    )]
+    AddressPort,
     /// More than one destination, or a text that has none.
     #[error("needs one destination: a host, an address, a subnet, @GROUP or any")]
     Destination,
@@ -112,6 +125,16 @@ pub enum RuleError {
     #[error("write HOST:PORT:ADDR:PORT with an address, an IPv6 one in brackets")]
     ConnectTo,
 }
+
+impl RuleError {
+    /// A word that stands where none like it may.
+    pub(super) fn word(word: &str) -> Self {
+        Self::Word(word.chars().take(WORD).flat_map(char::escape_debug).collect())
+    }
+}
+
+/// Characters of a wrong word that are repeated.
+const WORD: usize = 64;
 
 fn udp_advice(reserved: Reserved) -> &'static str {
     match reserved {

@@ -7,12 +7,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::denial::Denial;
 use super::judge::Blocked;
 use super::permit::{Machine, Permit};
-use super::rule::{Asked, Called, Carried, Place};
+use super::rule::{Asked, Called, Carried, Place, Rule};
 use super::service::Service;
 use super::target::is_web;
-use super::verdict::{AtSyn, Denial, NamePermit, Opened, Verdict};
+use super::verdict::{AtSyn, NamePermit, Opened, Verdict};
 use super::{LOOPBACK, Policy};
 use crate::dns::{Meaning, Names};
 use crate::name::HostName;
@@ -33,7 +34,9 @@ impl Policy {
             Meaning::Gateway | Meaning::Mapped(_) if is_web => AtSyn::Sniff,
             Meaning::Gateway => self.alias_at_syn(destination),
             Meaning::Mapped(Some(name)) => self.mapped_at_syn(name, destination.port()),
-            Meaning::Mapped(None) => AtSyn::Refuse(unbound(destination)),
+            Meaning::Mapped(None) => {
+                AtSyn::Refuse(Denial::forgotten(destination.ip(), Service::Tcp(destination.port())))
+            }
             Meaning::Elsewhere if is_web => self.web_at_syn(destination),
             Meaning::Elsewhere => self.opaque_at_syn(destination, names, now),
         }
@@ -48,21 +51,21 @@ impl Policy {
             carried: Carried::Unknown,
         };
         match self.judge(asked) {
-            Err(Blocked::By(rule)) => AtSyn::Refuse(Denial::by_rule(&destination.to_string(), rule)),
+            Err(Blocked::By(rule, layer)) => {
+                AtSyn::Refuse(Denial::by_rule(destination.to_string(), rule, layer))
+            }
             Err(Blocked::Unmentioned(_) | Blocked::Special(..)) | Ok(_) => AtSyn::Sniff,
         }
     }
 
-    /// A name with an address of the sandbox's own: an operator's `--connect-to` says where it is, or a proxy finds it,
-    /// else its rule came later than its address, and only a name that the flow carries can be resolved.
+    /// A name with an address of the sandbox's own: an operator's `--connect-to` says where it is; else a proxy finds it,
+    /// or it is resolved now, since its rule came later than its address, or is about another port.
     fn mapped_at_syn(&self, name: &HostName, port: u16) -> AtSyn {
         let name = match self.at_host(name, port) {
             Verdict::Allow(name) => name,
             Verdict::Deny(denial) => return AtSyn::Refuse(denial),
         };
-        let Some(to) = self.connect_to(name.host(), port) else {
-            return if self.is_resolved_there(name.host()) { AtSyn::DialByName(name) } else { AtSyn::Sniff };
-        };
+        let Some(to) = self.connect_to(name.host(), port) else { return AtSyn::DialByName(name) };
         match self.at_addr(&name, to.ip()) {
             Verdict::Allow(permit) => {
                 AtSyn::DialFirst { permits: vec![permit], opened: Opened::Names(vec![name]) }
@@ -129,55 +132,66 @@ impl Policy {
     }
 
     /// Judges a flow that no name opened, to be relayed unread to the very address that the guest chose; `name` is
-    /// what it turned out to carry.
+    /// what it turned out to carry. Without one it goes by any that DNS bound to its address.
     pub fn at_relay(
         &self,
         destination: SocketAddr,
         name: Option<&HostName>,
-    ) -> Verdict<(Permit, Arc<super::Rule>)> {
-        self.at_address(destination, name.map_or(Called::Nothing, Called::Name))
+        (names, now): (&Names, Instant),
+    ) -> Verdict<(Permit, Arc<Rule>)> {
+        if let Some(name) = name {
+            return self.at_address(destination, Called::Name(name));
+        }
+        let mut denied = None;
+        for name in names.names_of(destination.ip(), now) {
+            match self.at_address(destination, Called::Name(name)) {
+                Verdict::Allow(leave) => return Verdict::Allow(leave),
+                Verdict::Deny(denial) => denied = denied.or(Some(denial)),
+            }
+        }
+        denied.map_or_else(|| self.at_address(destination, Called::Nothing), Verdict::Deny)
     }
 
-    fn at_address(&self, destination: SocketAddr, called: Called<'_>) -> Verdict<(Permit, Arc<super::Rule>)> {
+    fn at_address(&self, destination: SocketAddr, called: Called<'_>) -> Verdict<(Permit, Arc<Rule>)> {
         let service = Service::Tcp(destination.port());
         let asked = Asked {
             service: Some(service),
             called,
             place: Place::Address(destination.ip()),
-            carried: Carried::Opaque,
-        };
-        let target = match called {
-            Called::Name(name) => format!("{name}{service}"),
-            Called::Unknown | Called::Nothing => destination.to_string(),
+            carried: Carried::Unread,
         };
         match self.judge_place(asked) {
             Ok(rule) => {
                 let machine = self.machine(None, service, destination.ip());
                 Verdict::Allow((Permit::new(destination, None, machine), Arc::clone(rule)))
             }
-            Err(Blocked::By(rule)) => Verdict::Deny(Denial::by_rule(&target, rule)),
-            Err(Blocked::Unmentioned(_) | Blocked::Special(..)) => Verdict::Deny(unbound(destination)),
+            Err(Blocked::By(rule, layer)) => Verdict::Deny(match called {
+                Called::Name(name) => Denial::by_rule(format!("{name}{service}"), rule, layer),
+                Called::Unknown | Called::Nothing => Denial::by_rule(destination.to_string(), rule, layer),
+            }),
+            Err(blocked) => Verdict::Deny(Denial::of_address(destination.ip(), service, blocked)),
         }
     }
 
     /// Judges what an allowed name is relayed as, where nobody will read it: a rule about requests does not allow that.
     pub fn at_unread(&self, name: &NamePermit, addr: Option<IpAddr>) -> Verdict<()> {
-        let service = Service::Tcp(name.port());
-        let host = name.host();
-        let place = match addr {
-            _ if host.is_host_alias() => Place::Loopback,
-            Some(addr) if self.connect_to(host, name.port()).is_none() => Place::Address(addr),
-            Some(_) | None => Place::Unknown,
-        };
-        let asked =
-            Asked { service: Some(service), called: Called::Name(host), place, carried: Carried::Opaque };
+        self.at_carried(name, addr, Carried::Unread)
+    }
+
+    /// The same of what is neither HTTP nor TLS, which no rule about requests is about.
+    pub fn at_other(&self, name: &NamePermit, addr: Option<IpAddr>) -> Verdict<()> {
+        // What leads to this machine is not looked at.
+        let carried = if name.host().is_host_alias() { Carried::Unread } else { Carried::Other };
+        self.at_carried(name, addr, carried)
+    }
+
+    fn at_carried(&self, name: &NamePermit, addr: Option<IpAddr>, carried: Carried<'_>) -> Verdict<()> {
+        let (host, service) = (name.host(), Service::Tcp(name.port()));
+        let place = self.place(host, name.port(), addr);
+        let asked = Asked { service: Some(service), called: Called::Name(host), place, carried };
         match self.judge_place(asked) {
             Ok(_) => Verdict::Allow(()),
             Err(blocked) => Verdict::Deny(self.denial(host, service, blocked)),
         }
     }
-}
-
-fn unbound(destination: SocketAddr) -> Denial {
-    Denial::unbound(destination.ip(), Service::Tcp(destination.port()))
 }

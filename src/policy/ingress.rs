@@ -7,11 +7,13 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Policy;
+use super::denial::Denial;
+use super::judge::Layer;
 use super::reason::Reason;
 use super::service::Service;
 use super::subnet::Subnet;
 use super::table::{Standing, Table};
-use super::verdict::{Denial, Verdict};
+use super::verdict::Verdict;
 
 /// A port of the host's that leads to one of the guest's.
 ///
@@ -119,15 +121,20 @@ impl Publish {
 impl Policy {
     /// Judges who comes in by a published port: by the rules that look inward, and by what the port itself says.
     ///
-    /// Where no rule is about a peer, that the port is published is leave enough.
+    /// Where no rule says who may come in, that the port is published is leave enough; where one does, nobody else may.
     pub fn at_peer(&self, publish: &Publish, peer: SocketAddr) -> Verdict<Admission> {
         let addr = peer.ip().to_canonical();
         let service = match publish.transport {
             Transport::Tcp => Service::Tcp(publish.guest_port),
             Transport::Udp => Service::Udp(publish.guest_port),
         };
-        let denies = |layer: &Table| match layer.inward(addr, service) {
-            Standing::Denied(rule) => Some(Denial::by_rule(&format!("{addr} to {publish}"), rule)),
+        let target = || format!("{addr} to {publish}");
+        let denies = |(layer, table): (Layer, &Table)| match table.inward(addr, service) {
+            Standing::Denied(rule) => Some(Denial::by_rule(target(), rule, layer)),
+            Standing::Unmentioned if table.lets_in() => Some(match layer {
+                Layer::Floor => Denial::by_floor(target()),
+                Layer::Own => Denial::by_ingress(target(), addr, service),
+            }),
             Standing::Allowed(_) | Standing::Unmentioned => None,
         };
         match self.layers().find_map(denies) {

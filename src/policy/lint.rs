@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Policy;
 use super::destination::Destination;
-use super::rule::{Action, Rule};
+use super::rule::{Action, Direction, Rule};
 use super::source::RuleSource;
 use super::table::Table;
 use crate::name::HostPattern;
@@ -22,6 +22,8 @@ pub enum Finding {
     Unreached(Pair),
     /// It allows every request to a host for which another one allows only some.
     Widening(Pair),
+    /// Leave that comes with a secret, in whose place is a denial of some requests and nothing else.
+    Displaced(Pair),
 }
 
 /// A rule and the one that makes it odd.
@@ -51,8 +53,15 @@ impl fmt::Display for Finding {
                 f,
                 "{} allows every request to {}, of which '{other}' ({}) allows some",
                 rule.source(),
-                rule.destination(),
+                other.destination(),
                 other.source()
+            ),
+            Self::Displaced(Pair { rule, other }) => write!(
+                f,
+                "'{other}' ({}) takes the place of the leave that comes with {}: add a rule that allows what else {} may get",
+                other.source(),
+                rule.source(),
+                rule.destination()
             ),
         }
     }
@@ -62,20 +71,28 @@ impl Policy {
     /// What is odd about the rules, in their order.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
-        self.layers().flat_map(Table::findings).collect()
+        let odd = self.layers().flat_map(|(_, table)| table.findings());
+        odd.chain(self.rules.displaced()).collect()
     }
 }
 
 impl Table {
     fn findings(&self) -> Vec<Finding> {
-        let rules = self.rules().iter().enumerate();
-        rules.filter_map(|(place, rule)| self.finding(place, rule)).collect()
+        let about_requests = |rule: &Arc<Rule>| rule.action() == Action::Allow && rule.requests().is_some();
+        let rules = || self.rules().iter().enumerate();
+        let narrow: Vec<_> = rules().filter(|(_, rule)| about_requests(rule)).collect();
+        rules().filter_map(|(place, rule)| self.finding((place, rule), &narrow)).collect()
     }
 
-    fn finding(&self, place: usize, rule: &Arc<Rule>) -> Option<Finding> {
+    /// What is odd about one rule, `narrow` being all leave for some requests.
+    fn finding(&self, (place, rule): (usize, &Arc<Rule>), narrow: &[(usize, &Arc<Rule>)]) -> Option<Finding> {
         let pair = |other: &Arc<Rule>| Pair { rule: Arc::clone(rule), other: Arc::clone(other) };
-        let mut earlier = self.before(place, rule);
-        if let Some(other) = earlier.clone().find(|other| other.covers(rule)) {
+        let covering = if rule.direction() == Direction::Ingress {
+            self.inward_before(place).find(|other| other.covers(rule))
+        } else {
+            self.before(place, rule).find(|other| other.covers(rule))
+        };
+        if let Some(other) = covering {
             if other.action() != rule.action() && rule.covers(other) {
                 return Some(Finding::Contradiction(pair(other)));
             }
@@ -83,18 +100,32 @@ impl Table {
             let is_repeated_leave = other.action() == rule.action() && !is_written_as_rule(rule);
             return (!is_repeated_leave).then(|| Finding::Unreached(pair(other)));
         }
-        let is_listed = matches!(rule.source(), RuleSource::Flag(_) | RuleSource::File { .. });
-        let narrower = |other: &&Arc<Rule>| {
-            other.action() == Action::Allow
-                && other.requests().is_some()
-                && rule.destination().covers(other.destination())
-        };
-        let other = earlier.find(narrower).filter(|_| is_listed)?;
+        if !is_listed(rule) {
+            return None;
+        }
+        let mut narrow = narrow.iter().filter(|(own, _)| *own < place);
+        let (_, other) = narrow.find(|(_, other)| rule.destination().covers(other.destination()))?;
         Some(Finding::Widening(pair(other)))
     }
 
+    /// Leave that came with a secret and gave way to a denial, with nothing that allows the rest.
+    fn displaced(&self) -> impl Iterator<Item = Finding> {
+        self.rules().iter().filter(|rule| is_of_secret(rule)).filter_map(|rule| {
+            let Destination::Host(pattern) = rule.destination() else { return None };
+            let mut others = self
+                .rules()
+                .iter()
+                .filter(|other| !is_of_secret(other) && other.destination().meets(pattern));
+            let is_allowed = others.clone().any(|other| other.action() == Action::Allow);
+            let is_named = |other: &&Arc<Rule>| matches!(other.destination(), Destination::Host(_));
+            let other = others.find(|other| other.requests().is_some() && is_named(other))?;
+            let pair = Pair { rule: Arc::clone(rule), other: Arc::clone(other) };
+            (!is_allowed).then_some(Finding::Displaced(pair))
+        })
+    }
+
     /// The rules before `place` that may have to do with `rule`.
-    fn before<'a>(&'a self, place: usize, rule: &Rule) -> impl Iterator<Item = &'a Arc<Rule>> + Clone {
+    fn before<'a>(&'a self, place: usize, rule: &Rule) -> impl Iterator<Item = &'a Arc<Rule>> {
         let name = match rule.destination() {
             Destination::Host(HostPattern::Exact(name)) => name.to_string(),
             // Found like a name below it.
@@ -103,6 +134,29 @@ impl Table {
         };
         self.places_about(&name).take_while(move |(own, _)| *own < place).map(|(_, rule)| rule)
     }
+
+    fn inward_before(&self, place: usize) -> impl Iterator<Item = &Arc<Rule>> {
+        let before = self.rules().get(..place).unwrap_or_default();
+        before.iter().filter(|rule| rule.direction() != Direction::Egress)
+    }
+}
+
+/// Whether it is leave of the short kind, which is easily wider than a rule before it.
+fn is_listed(rule: &Rule) -> bool {
+    match rule.source() {
+        RuleSource::Flag(_) | RuleSource::File { .. } | RuleSource::Default(_) => {
+            rule.action() == Action::Allow
+        }
+        RuleSource::RuleFlag(_)
+        | RuleSource::Table(_)
+        | RuleSource::Secret { .. }
+        | RuleSource::Owner
+        | RuleSource::Observe => false,
+    }
+}
+
+fn is_of_secret(rule: &Rule) -> bool {
+    matches!(rule.source(), RuleSource::Secret { .. })
 }
 
 fn is_written_as_rule(rule: &Rule) -> bool {

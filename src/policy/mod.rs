@@ -8,6 +8,7 @@
 
 pub mod address;
 mod datagram;
+mod denial;
 mod destination;
 mod error;
 mod flows;
@@ -20,6 +21,7 @@ mod path;
 mod permit;
 mod ports;
 mod proxied;
+mod question;
 mod reason;
 mod requests;
 mod rule;
@@ -30,6 +32,7 @@ mod table;
 mod target;
 mod verdict;
 
+pub use denial::Denial;
 pub use destination::{Destination, Group};
 pub use error::RuleError;
 pub use ingress::{Admission, Publish, PublishError, Transport};
@@ -45,9 +48,8 @@ pub use rule::{Action, Builder as RuleBuilder, Direction, Rule};
 pub use service::{Protocol, Reserved, Service};
 pub use source::{RuleSource, Spot};
 pub use subnet::{Subnet, SubnetError};
-pub(crate) use target::is_localhost;
 pub use target::{ConnectTo, Target, overlap};
-pub use verdict::{AtDatagram, AtQuestion, AtSyn, Denial, NamePermit, Opened, Verdict};
+pub use verdict::{AtDatagram, AtQuestion, AtSyn, NamePermit, Opened, Verdict};
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -143,7 +145,7 @@ impl Policy {
             service: Some(service),
             called: Called::Name(host),
             place: if host.is_host_alias() { Place::Loopback } else { Place::Unknown },
-            carried: if service.protocol() == Protocol::Tcp { Carried::Unknown } else { Carried::Opaque },
+            carried: if service.protocol() == Protocol::Tcp { Carried::Unknown } else { Carried::Unread },
         };
         self.judge(asked).map_err(|blocked| self.denial(host, service, blocked))
     }
@@ -166,7 +168,18 @@ impl Policy {
     fn addressed(&self, host: &HostName, service: Service, addr: IpAddr) -> Result<SocketAddr, Denial> {
         let port = service.port().unwrap_or_default();
         if let Some(to) = service.port().and_then(|port| self.connect_to(host, port)) {
-            return if to.ip() == addr { Ok(to) } else { Err(Denial::by_redirection(host, port, to)) };
+            if to.ip() != addr {
+                return Err(Denial::by_redirection(host, port, to));
+            }
+            let place = Place::Address(addr);
+            let asked = Asked {
+                service: Some(service),
+                called: Called::Name(host),
+                place,
+                carried: Carried::Unknown,
+            };
+            let judged = self.judge_detour(asked, to);
+            return judged.map(|()| to).map_err(|blocked| self.denial(host, service, blocked));
         }
         if host.is_host_alias() {
             return if LOOPBACK.contains(&addr) {
@@ -195,23 +208,30 @@ impl Policy {
         (method, target): (&str, &str),
     ) -> Verdict<Arc<Rule>> {
         let service = Service::Tcp(origin.port);
-        let place = match addr {
-            _ if origin.host.is_host_alias() => Place::Loopback,
-            Some(addr) if self.connect_to(&origin.host, origin.port).is_none() => Place::Address(addr),
-            Some(_) | None => Place::Unknown,
-        };
+        let place = self.place(&origin.host, origin.port, addr);
         let path = Path::new(target);
         let carried = Carried::Request { method, path: &path };
         let asked = Asked { service: Some(service), called: Called::Name(&origin.host), place, carried };
-        match self.judge(asked) {
+        let target = || format!("{method} {origin}");
+        match self.judge_place(asked) {
             Ok(rule) => Verdict::Allow(Arc::clone(rule)),
-            Err(Blocked::By(rule)) => Verdict::Deny(Denial::by_rule(&format!("{method} {origin}"), rule)),
-            Err(blocked @ (Blocked::Unmentioned(_) | Blocked::Special(..))) => {
+            Err(Blocked::By(rule, layer)) => Verdict::Deny(Denial::by_rule(target(), rule, layer)),
+            Err(Blocked::Unmentioned(Layer::Floor)) => Verdict::Deny(Denial::by_floor(target())),
+            Err(blocked @ (Blocked::Unmentioned(Layer::Own) | Blocked::Special(..))) => {
                 Verdict::Deny(match self.requested(&origin.host, service) {
                     Some(rule) => Denial::by_requests(origin, (method, &path), rule),
                     None => self.denial(&origin.host, service, blocked),
                 })
             }
+        }
+    }
+
+    /// Where a port of a name leads, as far as it is known; an operator's `--connect-to` stands for any address.
+    fn place(&self, host: &HostName, port: u16, addr: Option<IpAddr>) -> Place {
+        match addr {
+            _ if host.is_host_alias() => Place::Loopback,
+            Some(addr) if self.connect_to(host, port).is_none() => Place::Address(addr),
+            Some(_) | None => Place::Unknown,
         }
     }
 
@@ -226,65 +246,27 @@ impl Policy {
     /// Whether a method and path matter at `host`: some rule is about requests there.
     #[must_use]
     pub fn reads_requests_of(&self, host: &HostName) -> bool {
-        self.layers().any(|layer| layer.reads_requests_of(host))
+        self.layers().any(|(_, table)| table.reads_requests_of(host))
     }
 
     /// What `host` is told of what stands in its way.
     fn denial(&self, host: &HostName, service: Service, blocked: Blocked<'_>) -> Denial {
         match blocked {
-            Blocked::By(rule) => Denial::by_rule(&format!("{host}{service}"), rule),
+            Blocked::By(rule, layer) => Denial::by_rule(format!("{host}{service}"), rule, layer),
             Blocked::Special(addr, special) => Denial::by_special_use(host, service, addr, special),
-            Blocked::Unmentioned(Layer::Floor) => Denial::by_floor(host, service),
+            Blocked::Unmentioned(Layer::Floor) => Denial::by_floor(format!("{host}{service}")),
             Blocked::Unmentioned(Layer::Own) => {
                 // The rule that comes nearest is told of.
                 let allows = |rule: &&Arc<Rule>| rule.action() == Action::Allow;
                 let same = |rule: &&Arc<Rule>| rule.services().protocols().contains(&service.protocol());
                 let mut named = self.rules.naming(host).filter(allows);
+                match named.clone().find(|rule| rule.services().contains(service)) {
+                    Some(rule) if rule.requests().is_some() => return Denial::by_unread(host, service, rule),
+                    Some(rule) => return Denial::by_displaced(host, service, rule),
+                    None => {}
+                }
                 let nearest = named.clone().find(same).or_else(|| named.next());
                 Denial::by_name(host, service, nearest.map(Arc::as_ref))
-            }
-        }
-    }
-
-    /// Judges an address in a DNS answer about an allowed name: may the guest be told?
-    pub fn at_answer(&self, host: &HostName, addr: IpAddr) -> Verdict<()> {
-        let Some(special) = address::special_use(addr).filter(|_| !self.opens_address(addr)) else {
-            return Verdict::Allow(());
-        };
-        // A question has no port; the hint is for the one that is nearly always meant.
-        let named = self.rules.naming(host).find(|rule| rule.action() == Action::Allow);
-        let service = named.and_then(|rule| {
-            let port = rule.services().ports().only();
-            match (rule.services().protocols(), port) {
-                ([Protocol::Udp], Some(port)) => Some(Service::Udp(port)),
-                ([Protocol::Icmp], _) => Some(Service::Icmp),
-                (_, port) => port.map(Service::Tcp),
-            }
-        });
-        Verdict::Deny(Denial::by_special_use(host, service.unwrap_or(Service::Tcp(443)), addr, special))
-    }
-
-    /// Judges the name of a DNS question; one that no rule could allow never leaves the host.
-    #[must_use]
-    pub fn at_question(&self, host: &HostName) -> AtQuestion {
-        if host.is_host_alias() {
-            return AtQuestion::Gateway;
-        }
-        if is_localhost(host) {
-            return AtQuestion::Loopback;
-        }
-        let asked = Asked {
-            service: None,
-            called: Called::Name(host),
-            place: Place::Unknown,
-            carried: Carried::Unknown,
-        };
-        match self.judge(asked) {
-            Ok(_) if self.connect_to.contains_key(host) || self.is_resolved_there(host) => AtQuestion::Map,
-            Ok(_) => AtQuestion::Forward,
-            Err(Blocked::By(rule)) => AtQuestion::Forbid(Denial::by_rule(host.as_str(), rule)),
-            Err(Blocked::Unmentioned(_) | Blocked::Special(..)) => {
-                AtQuestion::Deny(Denial::by_question(host))
             }
         }
     }

@@ -5,12 +5,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::destination::{Destination, Group};
-use super::judge::Blocked;
-use super::rule::{Action, Asked, Called, Carried, Place, Rule};
+use super::denial::Denial;
+use super::rule::{Asked, Called, Carried, Place, Rule};
 use super::service::{Protocol, Reserved, Service};
-use super::source::RuleSource;
-use super::verdict::{AtQuestion, Denial, Verdict};
+use super::verdict::{AtQuestion, Verdict};
 use super::{Builder, Policy};
 use crate::name::{Host, HostName};
 
@@ -18,11 +16,7 @@ impl Builder {
     /// Lets whatever is public by that the rules so far say nothing about; `enforced` is what would hold otherwise,
     /// and what only this lets by is told as that would have denied it ([`Policy::would_deny`]).
     pub fn observe(mut self, enforced: Policy) -> Self {
-        let rule = Rule::builder(Action::Allow, Destination::Group(Group::Public)).build(RuleSource::Observe);
-        // It is about something; were it not, nothing more would be let by.
-        if let Ok(rule) = rule {
-            self.0.rules.push(rule);
-        }
+        self.0.rules.push(Rule::for_observing());
         self.0.enforced = Some(Arc::new(enforced));
         self
     }
@@ -75,13 +69,10 @@ impl Policy {
         }
         let place = Place::Address(addr);
         let asked =
-            Asked { service: Some(service), called: Called::Nothing, place, carried: Carried::Opaque };
+            Asked { service: Some(service), called: Called::Nothing, place, carried: Carried::Unread };
         match self.judge_place(asked) {
             Ok(rule) => Verdict::Allow(Arc::clone(rule)),
-            Err(Blocked::By(rule)) => Verdict::Deny(Denial::by_rule(&format!("{target}{service}"), rule)),
-            Err(Blocked::Unmentioned(_) | Blocked::Special(..)) => {
-                Verdict::Deny(Denial::unbound(addr, service))
-            }
+            Err(blocked) => Verdict::Deny(Denial::of_address(addr, service, blocked)),
         }
     }
 }
@@ -98,6 +89,7 @@ fn reserved(host: &str, service: Service) -> Option<Denial> {
 mod tests {
     use std::net::SocketAddr;
 
+    use super::super::{source::RuleSource, tests};
     use super::*;
     use crate::config::Config;
     use crate::name::{Origin, Scheme};
@@ -128,7 +120,8 @@ mod tests {
             assert!(policy.at_nameless(public, Service::Udp(123)).into_result().is_ok());
             assert!(policy.at_nameless(private, Service::Tcp(22)).into_result().is_err());
             let metadata = SocketAddr::from(([169, 254, 169, 254], 8080));
-            assert!(policy.at_relay(metadata, None).into_result().is_err());
+            let known = (&tests::names(), tests::start());
+            assert!(policy.at_relay(metadata, None, known).into_result().is_err());
         }
     }
 

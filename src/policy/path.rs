@@ -1,16 +1,24 @@
 //! The path of a request, in every reading that a server may give it.
 //!
-//! Servers differ in what `%2e`, `//`, `;` and `\` mean. A rule that allows has to hold for every reading, one that
-//! denies for any, so that no spelling gets round a rule. It matches nothing by itself. Invariant: a path that all
+//! Servers differ in what `%2e`, `//`, `;` and `\` mean, in which order they undo them, and how often. A rule that
+//! allows has to hold for every reading, one that denies for any, so that no spelling gets round a rule; where servers
+//! differ in how far up `..` leads, no reading is tried at all. It matches nothing by itself. Invariant: a path that all
 //! servers read alike has one reading, which costs no allocation.
 
 use std::borrow::Cow;
+
+/// Times that a server, and what stands before it, undo escapes.
+const DECODINGS: usize = 2;
 
 /// The readings of one path, without its query ([RFC 3986 §3.3]).
 ///
 /// [RFC 3986 §3.3]: https://www.rfc-editor.org/rfc/rfc3986#section-3.3
 #[derive(Debug)]
-pub struct Path<'a>(Vec<Cow<'a, str>>);
+pub struct Path<'a> {
+    /// The canonical one first; never none.
+    readings: Vec<Cow<'a, str>>,
+    is_unclear: bool,
+}
 
 impl<'a> Path<'a> {
     /// Takes the path of an origin-form target, with or without a query behind it; an empty one reads `/`.
@@ -19,165 +27,166 @@ impl<'a> Path<'a> {
         let path = target.split(['?', '#']).next().unwrap_or_default();
         let path = if path.is_empty() { "/" } else { path };
         if is_plain(path) {
-            return Self(vec![Cow::Borrowed(path)]);
+            return Self { readings: vec![Cow::Borrowed(path)], is_unclear: false };
         }
-        let once = decoded(path);
-        let twice = decoded(&once);
-        // What stands behind ';' in a segment is a parameter to some, a part of its name to others.
-        let parameterless = [folded(&without_parameters(&once)), folded(&without_parameters(&twice))];
-        let whole = [canonical(path), folded(&once), folded(&twice)];
-        let mut readings: Vec<Cow<'a, str>> = vec![Cow::Borrowed(path)];
-        for text in whole.into_iter().chain(parameterless) {
-            if !readings.iter().any(|own| **own == *text) {
-                readings.push(Cow::Owned(text));
+        let Some(forms) = forms(canonical(path)) else {
+            return Self { readings: vec![Cow::Borrowed(path)], is_unclear: true };
+        };
+        let mut readings = Vec::new();
+        for form in &forms {
+            // A backslash is a slash to some, and empty segments are none.
+            for text in [form.clone(), form.replace('\\', "/")] {
+                let merged = merged(&text);
+                keep(&mut readings, text);
+                keep(&mut readings, merged);
             }
         }
-        Self(readings)
+        Self { readings: readings.into_iter().map(Cow::Owned).collect(), is_unclear: false }
     }
 
-    /// All of them, the literal one first; never none.
+    /// All of them, the canonical one first; never none.
     pub(super) fn readings(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(AsRef::as_ref)
+        self.readings.iter().map(AsRef::as_ref)
+    }
+
+    /// Whether no list of readings is sure to hold all: it has dot segments, escapes that are none, or octets that are
+    /// no text.
+    pub(super) fn is_unclear(&self) -> bool {
+        self.is_unclear
     }
 
     /// Whether servers may differ about it.
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
-        self.0.len() > 1
+        self.is_unclear || self.readings.len() > 1
     }
 }
 
-/// Whether every server reads the same in it: no escapes, no empty or dot segments, no parameters.
+/// Whether every server reads the same in it: plain text without escapes, empty or dot segments, or parameters.
 fn is_plain(path: &str) -> bool {
-    let bytes = path.as_bytes();
-    !bytes.iter().any(|byte| matches!(byte, b'%' | b';' | b'\\') || byte.is_ascii_control())
+    path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b';' | b'\\'))
         && !path.contains("//")
         && !path.contains("/.")
 }
 
-/// `path` with needless escapes undone and the needed ones in capitals (RFC 3986 §6.2.2): what stays is what was meant
-/// to be data.
-fn canonical(path: &str) -> String {
+/// `path` with needless escapes undone, the needed ones in capitals (RFC 3986 §6.2.2) and what must be escaped escaped:
+/// what stays is what was meant to be data.
+pub(super) fn canonical(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
-    let mut rest = path;
-    while let Some(at) = rest.find('%') {
-        let (before, escape) = rest.split_at(at);
-        out.push_str(before);
-        match octet(escape) {
-            Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') => {
-                out.push(char::from(byte));
+    let mut rest = path.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match (byte, octet(after)) {
+            (b'%', Some(octet)) => {
+                if is_unreserved(octet) {
+                    out.push(char::from(octet));
+                } else {
+                    escape(&mut out, octet);
+                }
+                rest = after.get(2..).unwrap_or_default();
             }
-            Some(_) => out.push_str(&escape.get(..3).unwrap_or_default().to_ascii_uppercase()),
-            None => {
-                out.push('%');
-                rest = escape.get(1..).unwrap_or_default();
-                continue;
-            }
+            (byte, _) if byte.is_ascii_graphic() => out.push(char::from(*byte)),
+            (byte, _) => escape(&mut out, *byte),
         }
-        rest = escape.get(3..).unwrap_or_default();
     }
-    out.push_str(rest);
     out
 }
 
-/// The octet that `%XX` at the start of `text` stands for.
-fn octet(text: &str) -> Option<u8> {
-    let digits = text.get(1..3).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
-    u8::from_str_radix(digits, 16).ok()
+/// RFC 3986 §2.3.
+fn is_unreserved(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~')
 }
 
-/// `path` with every escape undone once; octets that are no text become one mark.
-fn decoded(path: &str) -> String {
+fn escape(out: &mut String, octet: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let digit = |value: u8| DIGITS.get(usize::from(value)).copied().map_or('0', char::from);
+    out.extend(['%', digit(octet >> 4), digit(octet & 15)]);
+}
+
+/// The octet that two digits at the start of `text` stand for.
+fn octet(text: &[u8]) -> Option<u8> {
+    let digit = |at: usize| char::from(*text.get(at)?).to_digit(16);
+    u8::try_from(digit(0)? << 4 | digit(1)?).ok()
+}
+
+/// `path` as it is, and with escapes undone and parameters left out in every order, the first as it is; `None` where
+/// that is unclear.
+fn forms(path: String) -> Option<Vec<String>> {
+    let mut all = vec![path.clone()];
+    let mut last = vec![path];
+    for round in 0..=DECODINGS {
+        let mut next = Vec::new();
+        for form in &last {
+            let form = if round == 0 { Cow::Borrowed(form.as_str()) } else { Cow::Owned(decoded(form)?) };
+            keep(&mut next, without_parameters(&form));
+            keep(&mut next, form.into_owned());
+        }
+        if next.iter().any(|form| has_dots(form)) {
+            return None;
+        }
+        for form in &next {
+            keep(&mut all, form.clone());
+        }
+        last = next;
+    }
+    Some(all)
+}
+
+fn keep(texts: &mut Vec<String>, text: String) {
+    if !texts.contains(&text) {
+        texts.push(text);
+    }
+}
+
+/// `path` with every escape undone once, up to what a query or NUL would cut off; `None` where it has escapes that are
+/// none, or is no UTF-8 then.
+pub(super) fn decoded(path: &str) -> Option<String> {
     let mut out = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let Some(at) = rest.find('%') {
-        let (before, escape) = rest.split_at(at);
-        out.extend_from_slice(before.as_bytes());
-        match octet(escape) {
-            Some(byte) => {
-                out.push(byte);
-                rest = escape.get(3..).unwrap_or_default();
-            }
-            None => {
-                out.push(b'%');
-                rest = escape.get(1..).unwrap_or_default();
-            }
+    let mut rest = path.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        if *byte == b'%' {
+            out.push(octet(after)?);
+            rest = after.get(2..).unwrap_or_default();
+        } else {
+            out.push(*byte);
         }
     }
-    out.extend_from_slice(rest.as_bytes());
-    String::from_utf8_lossy(&out).into_owned()
+    let text = String::from_utf8(out).ok()?;
+    Some(text.split(['?', '#', '\0']).next().unwrap_or_default().to_owned())
 }
 
 /// Each segment up to its first `;`.
 fn without_parameters(path: &str) -> String {
-    let segments = path.split(['/', '\\']).map(|segment| segment.split(';').next().unwrap_or_default());
-    segments.collect::<Vec<_>>().join("/")
-}
-
-/// `\` as `/`, what a query or NUL would cut off cut off, empty and dot segments removed (RFC 3986 §5.2.4).
-fn folded(path: &str) -> String {
-    let path = path.split(['?', '#', '\0']).next().unwrap_or_default();
-    let mut kept: Vec<&str> = Vec::new();
-    let mut is_directory = true;
-    for segment in path.split(['/', '\\']) {
-        is_directory = matches!(segment, "" | "." | "..");
-        match segment {
-            "" | "." => {}
-            ".." => drop(kept.pop()),
-            name => kept.push(name),
+    let mut out = String::with_capacity(path.len());
+    let mut is_kept = true;
+    for c in path.chars() {
+        is_kept = matches!(c, '/' | '\\') || is_kept && c != ';';
+        if is_kept {
+            out.push(c);
         }
     }
-    let end = if is_directory && !kept.is_empty() { "/" } else { "" };
-    format!("/{}{end}", kept.join("/"))
+    out
+}
+
+/// Whether a segment leads up or nowhere; blanks around it count for nothing on some systems.
+pub(super) fn has_dots(path: &str) -> bool {
+    path.split(['/', '\\']).any(|segment| {
+        let is_blank = |c: char| c.is_whitespace() || c.is_control();
+        matches!(segment.trim_matches(is_blank), "." | "..")
+    })
+}
+
+/// `path` without empty segments.
+fn merged(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for c in path.chars() {
+        if c != '/' || !out.ends_with('/') {
+            out.push(c);
+        }
+    }
+    out
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn readings(target: &str) -> Vec<String> {
-        Path::new(target).readings().map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn a_plain_path_has_one_reading() {
-        for (target, path) in
-            [("/a/b?x=/../y", "/a/b"), ("/", "/"), ("", "/"), ("/a/", "/a/"), ("/a-b_~", "/a-b_~")]
-        {
-            assert_eq!(readings(target), [path], "{target}");
-        }
-    }
-
-    #[test]
-    fn what_some_server_reads_otherwise_has_that_reading_too() {
-        let table = [
-            ("/a/../b", "/b"),
-            ("/a/%2e%2e/b", "/b"),
-            ("/a/.%2E/b", "/b"),
-            ("/a/%252e%252e/b", "/b"),
-            ("/a//b", "/a/b"),
-            ("//a", "/a"),
-            ("/a/./b", "/a/b"),
-            ("/a%2fb", "/a/b"),
-            ("/a%252Fb", "/a/b"),
-            ("/a\\b", "/a/b"),
-            ("/a%5c..%5cb", "/b"),
-            ("/a;x=1/b", "/a/b"),
-            ("/a/..;/b", "/b"),
-            ("/%61dmin", "/admin"),
-            ("/a%00b", "/a"),
-            ("/a%3Fb", "/a"),
-            ("/../../a", "/a"),
-            ("/a/b/..", "/a/"),
-        ];
-        for (target, reading) in table {
-            assert!(readings(target).iter().any(|own| own == reading), "{target}: {:?}", readings(target));
-        }
-    }
-
-    #[test]
-    fn escapes_of_data_stay_in_one_reading() {
-        assert!(readings("/p/%67roup%2fname").contains(&"/p/group%2Fname".to_owned()));
-        assert!(readings("/a%zz").contains(&"/a%zz".to_owned()));
-    }
-}
+mod tests;

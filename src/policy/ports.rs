@@ -7,6 +7,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use super::error::RuleError;
+use super::rule::Action;
 use super::service::{Protocol, Service};
 use crate::name::parse_port;
 
@@ -173,6 +174,17 @@ impl Services {
     /// Whether nothing is left out.
     pub(super) fn is_all(&self) -> bool {
         *self == Self::all()
+    }
+
+    /// The least services of what a rule that does `action` may begin: its own ranges, or what is behind them.
+    pub(super) fn edges(&self, action: Action) -> impl Iterator<Item = Service> {
+        let behind = |range: &RangeInclusive<u16>| range.end().checked_add(1);
+        self.protocols.iter().flat_map(move |protocol| {
+            self.ports.0.iter().filter_map(move |range| match action {
+                Action::Allow => Some(protocol.at(*range.start())),
+                Action::Deny => behind(range).map(|port| protocol.at(port)),
+            })
+        })
     }
 
     /// Its protocols, never none.

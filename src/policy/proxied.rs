@@ -6,13 +6,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::name::HostName;
+use crate::name::{Host, HostName};
 use crate::upstream::{Options, Proxy, Resolve, Upstreams};
 
+use super::denial::Denial;
 use super::permit::{Machine, Permit};
 use super::reason::Reason;
+use super::rule::{Asked, Called, Carried, Place};
 use super::service::Service;
-use super::verdict::{Denial, NamePermit};
+use super::verdict::{NamePermit, Verdict};
 use super::{Builder, Policy};
 
 /// What a connection leads to in the end, as policy allowed it.
@@ -45,13 +47,6 @@ impl Leave {
     }
 }
 
-impl Permit {
-    /// Leave to connect to one address of the operator's proxy, to be asked for `destination` and for nothing else.
-    pub(crate) fn for_proxy(proxy: &Proxy, addr: IpAddr, _: &Leave) -> Self {
-        Self::new(SocketAddr::new(addr, proxy.port()), None, Machine::Meant)
-    }
-}
-
 impl Builder {
     /// Sets which hosts are reached by which way.
     pub fn upstreams(mut self, upstreams: Arc<Upstreams>) -> Self {
@@ -80,6 +75,22 @@ impl Policy {
             return None;
         }
         self.upstreams.proxy_of(host)
+    }
+
+    /// Judges one address of the operator's proxy, which is to be asked for what was allowed and for nothing else: the
+    /// platform's rules have to allow it, and those of the sandbox's own say nothing of it.
+    pub(crate) fn at_proxy(&self, proxy: &Proxy, addr: IpAddr, _: &Leave) -> Verdict<Permit> {
+        let (to, service) = (SocketAddr::new(addr, proxy.port()), Service::Tcp(proxy.port()));
+        let called = match proxy.host() {
+            Host::Name(name) => Called::Name(name),
+            Host::Address(_) => Called::Nothing,
+        };
+        let carried = Carried::Unread;
+        let asked = Asked { service: Some(service), called, place: Place::Address(addr), carried };
+        match self.judge_detour(asked, to) {
+            Ok(()) => Verdict::Allow(Permit::new(to, None, Machine::Meant)),
+            Err(_) => Verdict::Deny(Denial::by_floor(format!("proxy {}{service}", proxy.host()))),
+        }
     }
 
     /// Whether the addresses of `host` are for a proxy to find.

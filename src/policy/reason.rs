@@ -30,6 +30,13 @@ pub enum Reason {
         /// What it is.
         special: Box<SpecialUse>,
     },
+    /// The address is no ordinary one.
+    SpecialAddress {
+        /// The address judged, which the one asked for may carry.
+        addr: IpAddr,
+        /// What it is.
+        special: Box<SpecialUse>,
+    },
     /// It leads to an address of this machine's own, which nobody named.
     ThisMachine(IpAddr),
     /// The name is to be dialled at another address than this one.
@@ -51,6 +58,10 @@ pub enum Reason {
     Peer,
     /// It was allowed when it began; by another policy it is not, for this reason.
     NoLonger(Box<Reason>),
+    /// Leave that came with a secret gave way to rules about requests.
+    Displaced,
+    /// Some requests are allowed, and nobody reads this.
+    Unread,
     /// A rule says so.
     Rule,
     /// The platform allows no more, whatever the sandbox's own rules say.
@@ -66,7 +77,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoRule => f.write_str("no rule allows it"),
-            Self::OtherPorts(ports) => write!(f, "the host is allowed only at port {ports}"),
+            Self::OtherPorts(ports) => write!(f, "the host is allowed only at {ports}"),
             Self::OtherProtocol(protocol) => write!(f, "the host is allowed only for {protocol}"),
             Self::Reserved(reserved) => write!(f, "{reserved}"),
             Self::NotSentAnywhere => {
@@ -74,15 +85,22 @@ impl fmt::Display for Reason {
             }
             Self::ResolvedThere => f.write_str("the name is resolved by a proxy, which takes TCP alone"),
             Self::SpecialUse { addr, special } => write!(f, "the name resolves to {addr}, {special}"),
+            Self::SpecialAddress { addr, special } => write!(f, "{addr} is {special}"),
             Self::ThisMachine(addr) => write!(f, "{addr} is an address of this machine"),
             Self::NotWhereSent { to } => write!(f, "the name is to be dialled at {to}"),
-            Self::Unbound => f.write_str("no allowed name was resolved to this address"),
+            Self::Unbound => {
+                f.write_str("no rule allows the address, and no allowed name was resolved to it")
+            }
             Self::HostLoopback => f.write_str("this machine's loopback is closed at that port"),
             Self::Nameless => f.write_str("it names no host (no SNI, or no single Host field)"),
-            Self::Address => f.write_str("it is an address, and rules are by name"),
+            Self::Address => f.write_str("it is an address, which no rule allows"),
             Self::Uninspectable => f.write_str("it is not HTTP, so it cannot be inspected"),
             Self::Peer => f.write_str("the port is not open to that address"),
             Self::NoLonger(reason) => write!(f, "the policy changed: {reason}"),
+            Self::Displaced => {
+                f.write_str("rules about requests to the host replace the leave that came with its secret")
+            }
+            Self::Unread => f.write_str("only some requests are allowed there, and this cannot be read"),
             Self::Rule => f.write_str("a rule denies it"),
             Self::Floor => f.write_str("the platform does not allow it"),
             Self::Requests { is_ambiguous: false } => {

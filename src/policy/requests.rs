@@ -6,7 +6,7 @@
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::error::RuleError;
-use super::path::Path;
+use super::path::{self, Path, has_dots};
 
 /// Which requests a rule is about.
 #[derive(Clone, Debug)]
@@ -21,7 +21,12 @@ pub struct Requests {
 #[derive(Clone, Debug)]
 struct PathGlob {
     text: String,
-    glob: GlobMatcher,
+    /// Over canonical paths.
+    canonical: GlobMatcher,
+    /// Over the readings in which an escape that it has is undone.
+    decoded: Option<GlobMatcher>,
+    /// In letters of either case, and without a slash at its end: what it may mean to a server.
+    loose: GlobMatcher,
 }
 
 /// How many readings of a request match.
@@ -52,16 +57,19 @@ impl Requests {
         if self.paths.is_empty() {
             return Readings::All;
         }
-        let (mut matched, mut missed) = (false, false);
-        for reading in path.readings() {
-            let is_meant = self.paths.iter().any(|own| own.glob.is_match(reading));
-            (matched, missed) = (matched || is_meant, missed || !is_meant);
+        if path.is_unclear() {
+            return Readings::Some;
         }
-        match (matched, missed) {
-            (false, _) => Readings::None,
-            (true, true) => Readings::Some,
-            (true, false) => Readings::All,
+        let mut readings = path.readings();
+        let meant = |means: fn(&PathGlob, &str) -> bool, reading: &str| {
+            self.paths.iter().any(|own| means(own, reading))
+        };
+        let canonical = readings.next().is_some_and(|reading| meant(PathGlob::is_it, reading));
+        if canonical && readings.all(|reading| meant(PathGlob::may_be_it, reading)) {
+            return Readings::All;
         }
+        let may_mean = path.readings().any(|reading| meant(PathGlob::may_mean, reading));
+        if may_mean { Readings::Some } else { Readings::None }
     }
 
     /// Whether every request that `other` is about is meant here too, as far as the texts tell.
@@ -106,14 +114,65 @@ impl PathGlob {
         if !is_canonical(text) {
             return Err(RuleError::PathNotCanonical);
         }
-        let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(false).build();
-        Ok(Self { text: text.to_owned(), glob: glob.map_err(|_| RuleError::Path)?.compile_matcher() })
+        // What no request line can hold stands there escaped.
+        let canonical = path::canonical(text);
+        let decoded = canonical.contains('%').then(|| path::decoded(&canonical)).flatten();
+        let loose = decoded.as_deref().unwrap_or(&canonical);
+        let loose = if loose.len() > 1 { loose.trim_end_matches('/') } else { loose };
+        Ok(Self {
+            text: text.to_owned(),
+            canonical: matcher(&canonical, Case::Counts)?,
+            loose: matcher(loose, Case::Ignored)?,
+            decoded: decoded.map(|text| matcher(&text, Case::Counts)).transpose()?,
+        })
+    }
+
+    /// Whether a canonical path is meant.
+    fn is_it(&self, path: &str) -> bool {
+        self.canonical.is_match(path)
+    }
+
+    /// Whether another reading of one is.
+    fn may_be_it(&self, reading: &str) -> bool {
+        self.is_it(reading) || self.decoded.as_ref().is_some_and(|glob| glob.is_match(reading))
+    }
+
+    /// Whether some server may take a reading for what is meant.
+    fn may_mean(&self, reading: &str) -> bool {
+        let bare = if reading.len() > 1 { reading.trim_end_matches('/') } else { reading };
+        self.may_be_it(reading) || self.loose.is_match(reading) || self.loose.is_match(bare)
     }
 }
 
-/// A glob is over canonical paths, so it has to be one. An escaped slash is data there, and may stand.
+/// Whether letters differ by their case.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Case {
+    Counts,
+    Ignored,
+}
+
+fn matcher(glob: &str, case: Case) -> Result<GlobMatcher, RuleError> {
+    let mut builder = GlobBuilder::new(glob);
+    builder.literal_separator(true).backslash_escape(false).case_insensitive(case == Case::Ignored);
+    Ok(builder.build().map_err(|_| RuleError::Path)?.compile_matcher())
+}
+
+/// A glob is over canonical paths, so it has to be one: escapes only of what a segment cannot hold otherwise, and of
+/// nothing that means something in a glob or cuts a path off.
 fn is_canonical(text: &str) -> bool {
-    !Path::new(&text.replace("%2F", "")).is_ambiguous() && !text.contains(['?', '#', ' '])
+    let is_data = |octet: u8| !octet.is_ascii_control() && !b"*?[]{}\\;#%".contains(&octet);
+    let mut rest = text;
+    while let Some((_, escape)) = rest.split_once('%') {
+        let Some(code) = escape.get(..2) else { return false };
+        let Ok(octet) = u8::from_str_radix(code, 16) else { return false };
+        if !is_data(octet) || path::canonical(&format!("%{code}")) != format!("%{code}") {
+            return false;
+        }
+        rest = escape.get(2..).unwrap_or_default();
+    }
+    let whole = path::canonical(text);
+    let is_text = path::decoded(&whole).is_some();
+    is_text && !text.contains(['?', '#', ';', '\\', ' ']) && !text.contains("//") && !has_dots(&whole)
 }
 
 #[cfg(test)]
@@ -164,6 +223,45 @@ mod tests {
     }
 
     #[test]
+    fn a_glob_may_hold_escapes_of_what_is_data() {
+        let table = [
+            ("/projects/a%2Fb/**", "/projects/a%2Fb/x", Readings::All),
+            ("/projects/a%2Fb/**", "/projects/a%2fb/x", Readings::All),
+            ("/projects/a%2Fb/**", "/projects/a/b/x", Readings::Some),
+            ("/projects/a/b/**", "/projects/a%2Fb/x", Readings::Some),
+            ("/projects/*/x", "/projects/a%2Fb/x", Readings::Some),
+            ("/a%20b", "/a%20b", Readings::All),
+            ("/café/*", "/caf%c3%a9/x", Readings::All),
+            ("/café/*", "/café/x", Readings::All),
+            ("/caf%C3%A9/*", "/caf%C3%A9/x", Readings::All),
+            ("/v1/*", "/v1/%61", Readings::All),
+        ];
+        for (glob, path, meant) in table {
+            assert_eq!(requests(&[], &[glob]).matches("GET", &Path::new(path)), meant, "{glob} on {path}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_may_take_for_the_same_is_meant_in_some_readings() {
+        for (glob, path) in [
+            ("/admin", "/admin/"),
+            ("/admin", "/ADMIN"),
+            ("/admin/", "/admin"),
+            ("/admin/**", "/Admin/x"),
+            ("/admin", "/admin//"),
+            ("/admin", "/x/../y"),
+            ("/admin", "/a%zz"),
+        ] {
+            assert_eq!(
+                requests(&[], &[glob]).matches("GET", &Path::new(path)),
+                Readings::Some,
+                "{glob} on {path}"
+            );
+        }
+        assert_eq!(requests(&[], &["/admin"]).matches("GET", &Path::new("/admins")), Readings::None);
+    }
+
+    #[test]
     fn what_is_no_method_or_no_path_is_refused() {
         let path = |text| Requests::new([], [text]).err();
         let method = |text| Requests::new([text], []).err();
@@ -174,7 +272,14 @@ mod tests {
         for text in ["/a//b", "/a/../b", "/%61", "/a;b", "/a?b", "/a#b", "/a\\b", "/./a", "/a b"] {
             assert_eq!(path(text), Some(RuleError::PathNotCanonical), "{text}");
         }
-        assert_eq!(path("/projects/a%2Fb/**"), None);
+        for text in
+            ["/a%2fb", "/%41", "/a%3Fb", "/a%2Ab", "/a%25b", "/a%5Cb", "/a%00", "/a%2", "/%FF", "/a%3B"]
+        {
+            assert_eq!(path(text), Some(RuleError::PathNotCanonical), "{text}");
+        }
+        for text in ["/projects/a%2Fb/**", "/a%20b", "/café/*", "/caf%C3%A9", "/a+b@c:d,e"] {
+            assert_eq!(path(text), None, "{text}");
+        }
         assert_eq!(
             (method("get"), method(""), method("A B")),
             (Some(RuleError::Method), Some(RuleError::Method), Some(RuleError::Method))

@@ -16,6 +16,7 @@ use super::ports::Services;
 use super::requests::{Readings, Requests};
 use super::service::Service;
 use super::source::RuleSource;
+use super::subnet::Subnet;
 use crate::name::{HostName, HostPattern};
 
 /// What a rule does with what it is about.
@@ -54,6 +55,8 @@ pub struct Rule {
 pub(super) enum Place {
     /// Its name is not resolved yet, or not asked for.
     Unknown,
+    /// Its name is resolved where nobody here sees it: a rule about addresses allows nothing there, and denies.
+    Unknowable,
     /// This machine's loopback, by the host alias.
     Loopback,
     /// This address.
@@ -76,8 +79,10 @@ pub(super) enum Called<'a> {
 pub(super) enum Carried<'a> {
     /// It may be HTTP.
     Unknown,
-    /// Nothing that will be read.
-    Opaque,
+    /// Nothing that will be read; it may be HTTP all the same.
+    Unread,
+    /// Neither HTTP nor TLS.
+    Other,
     /// This request.
     Request { method: &'a str, path: &'a Path<'a> },
 }
@@ -114,9 +119,10 @@ impl Rule {
     }
 
     /// Reads `HOST`, `HOST:PORTS`, `HOST:PORTS/udp`, `HOST/icmp` or the same with `*.SUFFIX`, an address, a subnet,
-    /// `@GROUP` or `any` for the host: leave to go there.
+    /// `@GROUP` or `any` for the host: leave to go there. A host without ports is TCP at 80 and 443, `any` everything
+    /// public; addresses need ports.
     pub fn allowing(text: &str, source: RuleSource) -> Result<Self, super::RuleError> {
-        grammar::target(Action::Allow, text)?.build(source)
+        grammar::target(Action::Allow, text)?.with_ports_of_addresses()?.build(source)
     }
 
     /// Reads a rule in one line: `ACTION [DIRECTION] [METHOD,METHOD] DESTINATION[:PORTS][/PROTOCOL] [PATH]...`.
@@ -145,6 +151,18 @@ impl Rule {
         }
     }
 
+    /// Leave for all that is public, for a sandbox that only observes.
+    pub(super) fn for_observing() -> Self {
+        Self {
+            action: Action::Allow,
+            direction: Direction::Egress,
+            destination: Destination::Group(Group::Public),
+            services: Services::all(),
+            requests: None,
+            source: RuleSource::Observe,
+        }
+    }
+
     /// Whether what is asked of an outward flow is meant.
     pub(super) fn matches(&self, asked: Asked<'_>) -> Match {
         if self.direction == Direction::Ingress {
@@ -163,8 +181,8 @@ impl Rule {
     fn leads_to(&self, called: Called<'_>, place: Place) -> Match {
         let by_alias = match (called, place) {
             (_, Place::Loopback) => true,
-            (Called::Name(name), Place::Unknown | Place::Address(_)) => name.is_host_alias(),
-            (Called::Unknown | Called::Nothing, Place::Unknown | Place::Address(_)) => false,
+            (Called::Name(name), _) => name.is_host_alias(),
+            (Called::Unknown | Called::Nothing, _) => false,
         };
         match (&self.destination, self.action) {
             // This machine is opened by its own name alone, and shut by any.
@@ -181,13 +199,18 @@ impl Rule {
             },
             (Destination::Group(Group::Host), _) => by_alias.into(),
             (Destination::Subnet(_) | Destination::Group(_), _) if by_alias => Match::No,
+            (Destination::Subnet(_) | Destination::Group(_), action)
+                if matches!(place, Place::Unknowable) =>
+            {
+                (action == Action::Deny).into()
+            }
             (Destination::Subnet(subnet), _) => match place {
-                Place::Unknown => Match::Perhaps,
+                Place::Unknown | Place::Unknowable => Match::Perhaps,
                 Place::Loopback => Match::No,
                 Place::Address(addr) => subnet.contains(addr).into(),
             },
             (Destination::Group(group), _) => match place {
-                Place::Unknown => Match::Perhaps,
+                Place::Unknown | Place::Unknowable => Match::Perhaps,
                 Place::Loopback => Match::No,
                 Place::Address(addr) => (Group::of(addr) == Some(*group)).into(),
             },
@@ -201,7 +224,8 @@ impl Rule {
         let denies = self.action == Action::Deny;
         match carried {
             Carried::Unknown => Match::Perhaps,
-            Carried::Opaque => denies.into(),
+            Carried::Unread => denies.into(),
+            Carried::Other => Match::No,
             Carried::Request { method, path } => match requests.matches(method, path) {
                 Readings::None => Match::No,
                 Readings::Some => denies.into(),
@@ -221,17 +245,29 @@ impl Rule {
         self.direction != Direction::Egress && by_address && self.services.contains(service)
     }
 
-    /// Whether this very address is what it is about, by `service`; a metadata service only by its address alone.
+    /// Whether this very address is what it is about, by `service`. Leave for more than one kind of address is about
+    /// none that is special, and leave for a metadata service is by its address alone.
     pub(super) fn is_about(&self, addr: IpAddr, service: Service) -> bool {
         let by_address = match &self.destination {
             Destination::Any | Destination::Host(_) => false,
-            Destination::Subnet(subnet) if Group::of(addr) == Some(Group::Metadata) => {
-                subnet.only() == Some(addr) || self.action == Action::Deny && subnet.contains(addr)
+            Destination::Subnet(subnet) => {
+                subnet.contains(addr) && (self.action == Action::Deny || opens(subnet, addr))
             }
-            Destination::Subnet(subnet) => subnet.contains(addr),
             Destination::Group(group) => Group::of(addr) == Some(*group),
         };
         self.direction != Direction::Ingress && by_address && self.services.contains(service)
+    }
+
+    /// Whether it allows `service` of this one address and of no other.
+    pub(super) fn is_only_for(&self, addr: IpAddr, service: Service) -> bool {
+        let is_it = match &self.destination {
+            Destination::Subnet(subnet) => subnet.only() == Some(addr),
+            Destination::Any | Destination::Host(_) | Destination::Group(_) => false,
+        };
+        is_it
+            && self.action == Action::Allow
+            && self.direction != Direction::Ingress
+            && self.services.contains(service)
     }
 
     /// Whether a name may be looked up because of it: it is about names, or about all that is public.
@@ -264,20 +300,24 @@ impl Rule {
         requests
             && (self.direction == Direction::Any || self.direction == other.direction)
             && self.destination.covers(&other.destination)
-            && !(self.destination == Destination::Any
-                && self.action == Action::Allow
-                && other.needs_its_own_rule())
+            && !(self.action == Action::Allow && other.opens_more_than(self))
             && self.services.covers(&other.services)
     }
 
-    /// Whether a rule about anything does not stand for it: this machine, and addresses of special use.
-    fn needs_its_own_rule(&self) -> bool {
-        match &self.destination {
-            Destination::Any => false,
-            Destination::Host(pattern) => is_alias(pattern),
-            Destination::Subnet(subnet) => Group::of(subnet.first()) != Some(Group::Public),
-            Destination::Group(group) => *group != Group::Public,
-        }
+    /// Whether as leave it opens what the wider leave `wide` does not: this machine, and addresses that are special.
+    fn opens_more_than(&self, wide: &Self) -> bool {
+        self.action == Action::Allow
+            && self.destination != wide.destination
+            && match &self.destination {
+                Destination::Any => false,
+                Destination::Host(pattern) => is_alias(pattern),
+                Destination::Group(group) => *group != Group::Public,
+                Destination::Subnet(subnet) => {
+                    let is_opened =
+                        matches!(&wide.destination, Destination::Subnet(wide) if wide.is_of_one_kind());
+                    subnet.only().is_some() || !is_opened && subnet.holds_special()
+                }
+            }
     }
 
     /// What it does.
@@ -314,6 +354,17 @@ impl Rule {
     #[must_use]
     pub fn source(&self) -> &RuleSource {
         &self.source
+    }
+}
+
+/// Whether leave for `subnet` is leave for `addr` in it, should that be special.
+fn opens(subnet: &Subnet, addr: IpAddr) -> bool {
+    match Group::of(addr) {
+        Some(Group::Public) => true,
+        Some(Group::Metadata) => subnet.only() == Some(addr),
+        Some(Group::Host | Group::Loopback | Group::Private | Group::LinkLocal | Group::Multicast) | None => {
+            subnet.is_of_one_kind()
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use super::address;
+
 /// The addresses that begin alike.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Subnet {
@@ -37,6 +39,36 @@ impl Subnet {
     #[must_use]
     pub fn first(&self) -> IpAddr {
         self.addr
+    }
+
+    /// Its last address.
+    #[must_use]
+    pub fn last(&self) -> IpAddr {
+        let others = |bits: u32| bits.saturating_sub(self.prefix.into());
+        match self.addr {
+            IpAddr::V4(addr) => {
+                let rest = u32::MAX.checked_shr(u32::BITS - others(32)).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(addr.to_bits() | rest))
+            }
+            IpAddr::V6(addr) => {
+                let rest = u128::MAX.checked_shr(u128::BITS - others(128)).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(addr.to_bits() | rest))
+            }
+        }
+    }
+
+    /// Whether all of it is special in one way, as by a block of the registries that holds it.
+    pub(super) fn is_of_one_kind(&self) -> bool {
+        let kind = |addr| address::own_use(addr).map(|special| special.kind);
+        // Blocks begin and end where prefixes do, so that what its ends are it is throughout.
+        kind(self.first()).is_some() && kind(self.first()) == kind(self.last())
+    }
+
+    /// Whether an address in it is special.
+    pub(super) fn holds_special(&self) -> bool {
+        address::own_use(self.first()).is_some()
+            || address::own_use(self.last()).is_some()
+            || address::blocks().any(|first| self.contains(first))
     }
 }
 

@@ -4,7 +4,6 @@
 //! addresses or anything are looked through. It knows of no special addresses and of no names' meaning. Invariant:
 //! what it finds is what a walk through all rules in order would find.
 
-use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,12 +37,6 @@ pub(super) enum Standing<'a> {
     Denied(&'a Arc<Rule>),
     /// None is about it.
     Unmentioned,
-}
-
-impl Borrow<str> for HostName {
-    fn borrow(&self) -> &str {
-        self.as_str()
-    }
 }
 
 impl Table {
@@ -86,7 +79,8 @@ impl Table {
         InOrder { rules: &self.rules, lists }
     }
 
-    fn about<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Arc<Rule>> + Clone + use<'a> {
+    /// The same without their places.
+    pub(super) fn about<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Arc<Rule>> + Clone + use<'a> {
         self.places_about(name).map(|(_, rule)| rule)
     }
 
@@ -122,13 +116,27 @@ impl Table {
         }
     }
 
+    /// Whether some rule allows `service` of this one address alone.
+    pub(super) fn names_address(&self, addr: IpAddr, service: Service) -> bool {
+        self.others().any(|(_, rule)| rule.is_only_for(addr, service))
+    }
+
     /// The first rule that is about a connection from `peer` to `service` of the guest.
     pub(super) fn inward(&self, peer: IpAddr, service: Service) -> Standing<'_> {
-        let mut inward = self.inward.iter().filter_map(|place| self.rules.get(*place));
+        let mut inward = self.inward_rules();
         match inward.find(|rule| rule.admits(peer, service)) {
             Some(rule) => rule.standing(),
             None => Standing::Unmentioned,
         }
+    }
+
+    /// Whether some rule says who may come in, so that nobody else may.
+    pub(super) fn lets_in(&self) -> bool {
+        self.inward_rules().any(|rule| rule.action() == Action::Allow)
+    }
+
+    fn inward_rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.inward.iter().filter_map(|place| self.rules.get(*place))
     }
 
     /// Whether some rule allows something at this very address.

@@ -1,13 +1,17 @@
 //! Verdicts, at every point where one is asked for.
 
+mod floors;
+mod lint;
 mod model;
+mod reach;
 
 use std::time::{Duration, Instant};
 
+use super::address::{Kind, special_use};
 use super::*;
 use crate::dns::{Family, Gateways, MappedPrefix, Names};
 use crate::limits::Limits;
-use crate::name::{HOST_ALIAS, Scheme};
+use crate::name::{HOST_ALIAS, Host, Scheme};
 
 pub(super) const PUBLIC: &str = "93.184.216.34";
 
@@ -182,6 +186,10 @@ fn special_use_addresses_get_no_permit_under_any_name() {
     {
         let denial = denial(policy.at_addr(&name, text.parse().unwrap()));
         assert!(matches!(denial.reason, Reason::SpecialUse { .. }), "{text}");
+        if special_use(text.parse().unwrap()).is_some_and(|special| special.kind == Kind::Metadata) {
+            assert_eq!(denial.hint, "only a rule for that very address opens it");
+            continue;
+        }
         assert!(denial.hint.starts_with("--connect-to api.example:443:"), "{}", denial.hint);
         assert!(
             ConnectTo::parse(denial.hint.strip_prefix("--connect-to ").unwrap()).is_ok(),
@@ -271,12 +279,13 @@ fn the_gateway_leads_to_loopback_only_at_ports_that_are_opened() {
 }
 
 #[test]
-fn a_mapped_address_is_sniffed_where_its_name_is_allowed_and_refused_elsewhere() {
+fn a_mapped_address_is_dialled_by_its_name_where_that_is_allowed_and_refused_elsewhere() {
     let policy = policy(&["api.example:8443"], &[]);
     let mut names = names();
     let allowed = names.map(&name("api.example"), Family::V4);
     let denied = names.map(&name("evil.example"), Family::V6);
-    assert!(matches!(policy.at_syn(SocketAddr::new(allowed, 8443), &names, start()), AtSyn::Sniff));
+    let by_name = policy.at_syn(SocketAddr::new(allowed, 8443), &names, start());
+    assert!(matches!(by_name, AtSyn::DialByName(permit) if permit.host().as_str() == "api.example"));
     refused(policy.at_syn(SocketAddr::new(allowed, 22), &names, start()));
     let denial = refused(policy.at_syn(SocketAddr::new(denied, 8443), &names, start()));
     assert_eq!(denial.hint, "--allow evil.example:8443");

@@ -13,7 +13,7 @@ use crate::audit::FlowKind;
 use crate::dns::Meaning;
 use crate::name::HostName;
 use crate::net;
-use crate::policy::{Denial, Permit, Service, Verdict};
+use crate::policy::{Denial, Permit, Policy, Reason, Service};
 
 /// Leave to relay a flow by its address.
 pub(super) struct ByAddress {
@@ -24,22 +24,27 @@ pub(super) struct ByAddress {
 
 /// Judges a flow by the address that the guest chose, `name` being what it carries; `denial` is why no name opens it.
 pub(super) fn judge(flow: &Flow, name: Option<&HostName>, denial: Denial) -> Result<ByAddress, Denial> {
-    {
-        let names = flow.context.resolver.names().borrow();
-        if !matches!(names.meaning(flow.destination.ip()), Meaning::Elsewhere) {
-            return Err(denial);
-        }
+    if !is_elsewhere(flow) {
+        return Err(denial);
     }
-    match flow.context.policy.current().at_relay(flow.destination, name) {
-        Verdict::Allow((permit, rule)) => {
-            flow.observe(|enforced| match enforced.at_relay(flow.destination, name) {
-                Verdict::Allow(_) => None,
-                Verdict::Deny(_) => Some(denial),
-            });
+    let at_relay = |policy: &Policy| {
+        let names = flow.context.resolver.names().borrow();
+        policy.at_relay(flow.destination, name, (&names, flow.started.into_std())).into_result()
+    };
+    match at_relay(&flow.context.policy.current()) {
+        Ok((permit, rule)) => {
+            flow.observe(|enforced| at_relay(enforced).err().map(|_| denial));
             Ok(ByAddress { permit, rule: rule.source().to_string(), host: name.cloned() })
         }
-        Verdict::Deny(_) => Err(denial),
+        // A rule or a layer that denies it is told rather than that no name opens it.
+        Err(own) => Err(if matches!(own.reason, Reason::Rule | Reason::Floor) { own } else { denial }),
     }
+}
+
+/// Whether the address that the guest chose is none of the sandbox's own.
+pub(super) fn is_elsewhere(flow: &Flow) -> bool {
+    let names = flow.context.resolver.names().borrow();
+    matches!(names.meaning(flow.destination.ip()), Meaning::Elsewhere)
 }
 
 /// Relays a flow of which `bytes` were read already.

@@ -133,9 +133,8 @@ impl Flow {
             () = self.lost() => Err(DialError::Direct(io::ErrorKind::ConnectionAborted.into())),
         };
         connected.map_err(|error| {
-            if let Some(addr) = error.this_machine() {
-                let service = Service::Tcp(permit.port());
-                let denial = Denial::this_machine(format!("{}{service}", permit.host()), service, addr);
+            let service = Service::Tcp(permit.port());
+            if let Some(denial) = error.denial(format!("{}{service}", permit.host()), service) {
                 let text = denial.to_string();
                 let refusal = Refusal::new(StatusCode::FORBIDDEN, "destination_ip_prohibited", text);
                 return self.refuse(refusal, &denial);

@@ -59,7 +59,7 @@ impl Ground {
             Self::Spliced { host, port, addr } => spliced(policy, (host, *port), *addr),
             Self::Named { names, addr, read } => named(policy, names, *addr, *read),
             Self::Address { destination, name } => {
-                policy.at_relay(*destination, name.as_ref()).into_result().map(drop)
+                policy.at_relay(*destination, name.as_ref(), (names, now)).into_result().map(drop)
             }
             Self::Datagrams { carried: Carried::Udp, destination, addr } => {
                 let leads = |own: SocketAddr| own == *addr;
@@ -123,7 +123,7 @@ fn named(
     let mut denied = None;
     for name in names {
         let judged = at_place(policy, (name.host(), name.port()), addr).and_then(|name| match read {
-            Reading::Never => policy.at_unread(&name, addr.map(|addr| addr.ip())).into_result(),
+            Reading::Never => policy.at_other(&name, addr.map(|addr| addr.ip())).into_result(),
             Reading::Perhaps => Ok(()),
         });
         match judged {

@@ -18,7 +18,7 @@ use super::{plain, tls};
 use crate::audit::FlowKind;
 use crate::name::HostName;
 use crate::net::{self, Incoming};
-use crate::policy::{AtSyn, Denial, Leave, NamePermit, Opened, Permit, Service, Verdict};
+use crate::policy::{AtSyn, Denial, NamePermit, Opened, Permit, Service, Verdict};
 use crate::sniff::{Protocol, Rewind, Sniffer};
 use crate::upstream::{Connection, Stream};
 
@@ -26,7 +26,7 @@ use crate::upstream::{Connection, Stream};
 pub(super) enum Goal {
     /// These addresses, by what opened them.
     Addresses(Vec<Permit>, Opened),
-    /// The name, whose addresses a proxy finds.
+    /// The name, whose addresses are found now, here or by a proxy.
     Name(NamePermit),
 }
 
@@ -53,32 +53,18 @@ pub(super) async fn serve(flow: &Flow, incoming: Incoming, goal: Goal) {
     }
     let leaning = |name: &NamePermit| Leaning::on(context, flow.destination.ip(), name.host().clone());
     let _leaning = name.as_ref().map(leaning);
-    let way = match &name {
-        Some(name) => Way::to(context, name.host(), name.port()),
-        None => Way::direct(context),
-    };
     let dialling = async {
         match (permits, name) {
-            (None, Some(name)) => way.tunnel(context, vec![Leave::Name(name)]).await,
-            (permits, _) => way.dial(context, permits.unwrap_or_default()).await,
+            // Why it failed is on record.
+            (None, Some(name)) => flow.dial(&name).await.ok(),
+            (permits, name) => dial(flow, permits.unwrap_or_default(), name).await,
         }
     };
     let connected = tokio::select! {
         connected = dialling => connected,
         () = incoming.cancelled() => return,
     };
-    let connection = match connected {
-        Ok(connection) => connection,
-        Err(error) => {
-            if let Some(addr) = error.this_machine() {
-                let service = Service::Tcp(flow.destination.port());
-                flow.deny(&Denial::this_machine(flow.destination.to_string(), service, addr));
-            } else {
-                tracing::info!(flow = flow.id, destination = %flow.destination, %error, "dial failed");
-            }
-            return incoming.refuse();
-        }
-    };
+    let Some(connection) = connected else { return incoming.refuse() };
     if let Err(denial) = flow.stand.on(ground(connection.leave().addr())) {
         flow.deny(&denial);
         return incoming.refuse();
@@ -86,6 +72,25 @@ pub(super) async fn serve(flow: &Flow, incoming: Incoming, goal: Goal) {
     let stream = incoming.accept();
     flow.watch(&stream);
     inspect_and_relay(flow, stream, connection, opened).await
+}
+
+/// Connects to the first of these addresses that answers, by the way that leads to `name`.
+async fn dial(flow: &Flow, permits: Vec<Permit>, name: Option<NamePermit>) -> Option<Connection> {
+    let context = &flow.context;
+    let way = match &name {
+        Some(name) => Way::to(context, name.host(), name.port()),
+        None => Way::direct(context),
+    };
+    let error = match way.dial(context, permits).await {
+        Ok(connection) => return Some(connection),
+        Err(error) => error,
+    };
+    let service = Service::Tcp(flow.destination.port());
+    match error.denial(flow.destination.to_string(), service) {
+        Some(denial) => flow.deny(&denial),
+        None => tracing::info!(flow = flow.id, destination = %flow.destination, %error, "dial failed"),
+    }
+    None
 }
 
 /// Looks for TLS and HTTP in the guest's first bytes, while the server may greet.
@@ -118,10 +123,13 @@ async fn inspect_and_relay(
     };
     let sniffed = sniffer.finish(protocol);
     match (protocol, greeting) {
+        // It goes by the name it carries, and to that name's own upstream.
         (Protocol::Tls, Greeting::None) => {
+            drop(connection);
             Box::pin(tls::serve(flow, Rewind::new(stream, sniffed.bytes))).await
         }
         (Protocol::Http1 | Protocol::Http2PriorKnowledge, Greeting::None) => {
+            drop(connection);
             Box::pin(plain::serve(flow, stream, sniffed)).await
         }
         (Protocol::Tls | Protocol::Http1 | Protocol::Http2PriorKnowledge, Greeting::Passed) => {
@@ -169,7 +177,7 @@ fn unread(flow: &Flow, opened: &Opened, addr: Option<IpAddr>) -> Result<(Option<
     let policy = flow.context.policy.current();
     let mut denied = None;
     for name in names {
-        match policy.at_unread(name, addr) {
+        match policy.at_other(name, addr) {
             Verdict::Allow(()) => return Ok((Some(name.host().clone()), name.rule().to_string())),
             Verdict::Deny(denial) => denied = denied.or(Some(denial)),
         }
@@ -186,7 +194,7 @@ fn observe(flow: &Flow, opened: &Opened, addr: Option<IpAddr>) {
             AtSyn::Sniff | AtSyn::DialFirst { .. } | AtSyn::DialByName(_) => match opened {
                 Opened::Names(names) => {
                     let mut denied =
-                        names.iter().map(|name| enforced.at_unread(name, addr).into_result().err());
+                        names.iter().map(|name| enforced.at_other(name, addr).into_result().err());
                     denied.next().flatten().filter(|_| denied.all(|denial| denial.is_some()))
                 }
                 Opened::Address(_) => None,

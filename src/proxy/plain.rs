@@ -39,7 +39,8 @@ pub(super) async fn serve(flow: &Flow, mut stream: net::TcpStream, sniffed: Snif
     let reached = match asked {
         Asked::Name(host) => reach(flow, Origin { scheme: Scheme::Http, host, port }).await,
         Asked::Address(host) => {
-            let denial = Denial::addressed(&host, port);
+            let own = address::is_elsewhere(flow).then(|| flow.destination.ip());
+            let denial = Denial::addressed(&host, port, own);
             let refusal = explained(&denial);
             by_address(flow, None, denial, refusal)
         }

@@ -4,7 +4,6 @@
 //! for that and nothing else; one time is for all of it, from the proxy's name to its last word.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use super::dial::{Attempt, dial_any, race};
 use super::machine;
 use crate::http::Refusal;
 use crate::name::HostName;
-use crate::policy::{Leave, Permit};
+use crate::policy::{Denial, Leave, Permit, Service};
 use crate::upstream::stream::Wire;
 use crate::upstream::tunnel::{Handshake, Next, Target, TunnelError};
 use crate::upstream::{Connection, ProxyServer, Resolve, Scheme, Stream};
@@ -125,8 +124,10 @@ async fn open(
     if addrs.is_empty() {
         return Err(TunnelError::Unresolved("its name is not known".to_owned()));
     }
-    let attempts =
-        addrs.into_iter().map(|addr| context.dial.dial(Permit::for_proxy(proxy, addr, &destination)));
+    let policy = context.policy.current();
+    let judged = addrs.into_iter().map(|addr| policy.at_proxy(proxy, addr, &destination).into_result());
+    let permits = judged.collect::<Result<Vec<_>, _>>().map_err(TunnelError::Denied)?;
+    let attempts = permits.into_iter().map(|permit| context.dial.dial(permit));
     let nowhere = io::ErrorKind::AddrNotAvailable.into();
     let dialled = race(attempts, nowhere, |_| true).await.map_err(TunnelError::Unreachable)?;
     let (stream, _) = dialled.into_parts();
@@ -182,10 +183,13 @@ async fn shake(
 const PIECE: usize = 1024;
 
 impl DialError {
-    /// The address that was refused because it is this machine's own, where that is the cause.
-    pub(super) fn this_machine(&self) -> Option<IpAddr> {
+    /// Policy's word against it, where that is the cause: against this machine's own address, or against the proxy.
+    pub(super) fn denial(&self, target: String, service: Service) -> Option<Denial> {
         match self {
-            Self::Direct(error) => machine::refused(error),
+            Self::Direct(error) => {
+                machine::refused(error).map(|addr| Denial::this_machine(target, service, addr))
+            }
+            Self::Tunnel { cause: TunnelError::Denied(denial), .. } => Some(denial.clone()),
             Self::Tunnel { .. } | Self::NoProxy => None,
         }
     }
@@ -200,6 +204,7 @@ impl DialError {
                 match cause {
                     TunnelError::Timeout => Refusal::gateway_timeout(cause.proxy_status(), text),
                     TunnelError::Unresolved(_)
+                    | TunnelError::Denied(_)
                     | TunnelError::Unreachable(_)
                     | TunnelError::Tls(_)
                     | TunnelError::Closed

@@ -15,6 +15,7 @@ use super::server::{Credentials, Scheme};
 use super::socks5::Socks5;
 use crate::limits::Limits;
 use crate::name::HostName;
+use crate::policy::Denial;
 use crate::tls::ConnectError;
 
 pub(crate) use super::socks5::Reply;
@@ -90,6 +91,8 @@ impl Handshake {
 pub(crate) enum TunnelError {
     #[error("has no address: {0}")]
     Unresolved(String),
+    #[error("is not allowed: {0}")]
+    Denied(Denial),
     #[error("did not open the tunnel in time")]
     Timeout,
     #[error("cannot be reached: {0}")]
@@ -124,6 +127,7 @@ impl TunnelError {
             Self::Status(status) => matches!(status, 502..=504),
             Self::Refused(reply) => reply.is_of_the_address(),
             Self::Unresolved(_)
+            | Self::Denied(_)
             | Self::Timeout
             | Self::Unreachable(_)
             | Self::Tls(_)
@@ -141,6 +145,7 @@ impl TunnelError {
     pub(crate) fn proxy_status(&self) -> &'static str {
         match self {
             Self::Unresolved(_) => "dns_error",
+            Self::Denied(_) => "destination_ip_prohibited",
             Self::Timeout => "connection_timeout",
             Self::Unreachable(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 "connection_refused"

@@ -9,7 +9,7 @@
 //! on this machine. AS112 and AMT are services that are open to everyone, and stay ordinary. 6to4 and Teredo, where
 //! the registries leave it open, are as ordinary as the addresses they carry.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Kind;
 
@@ -156,6 +156,12 @@ pub(super) const BLOCKS_6: &[Block<Ipv6Addr>] = &[
     v6([0xfec0, 0, 0, 0], 10, Kind::Private, "fec0::/10"),
     v6([0xff00, 0, 0, 0], 8, Kind::Multicast, "ff00::/8"),
 ];
+
+/// The first address of each block that is special.
+pub(super) fn firsts() -> impl Iterator<Item = IpAddr> {
+    let v4 = BLOCKS_4.iter().filter(|block| block.2.is_some()).map(|block| block.0.into());
+    v4.chain(BLOCKS_6.iter().filter(|block| block.2.is_some()).map(|block| block.0.into()))
+}
 
 /// What `addr` is for, and the block that says so.
 pub(super) fn of_v4(addr: Ipv4Addr) -> Option<(Kind, &'static str)> {

@@ -43,7 +43,8 @@ fn a_datagram_needs_a_live_binding_to_a_name_that_is_allowed_for_its_protocol() 
     let denial = refused(policy.at_datagram(at(PUBLIC, 123), &names, now));
     assert_eq!(denial.reason, Reason::Unbound);
     assert_eq!(denial.target, format!("{PUBLIC}:123/udp"));
-    assert_eq!(denial.hint, "--allow HOST:123/udp, and let the client use the name");
+    let by_name = "--allow HOST:123/udp, and let the client use the name";
+    assert_eq!(denial.hint, format!("{by_name}; or, by its address, --allow {PUBLIC}:123/udp"));
 
     names.bind(&name("ntp.example"), &[PUBLIC.parse().unwrap()], Duration::ZERO, now);
     let permits = dialled(policy.at_datagram(at(PUBLIC, 123), &names, now));
@@ -51,7 +52,7 @@ fn a_datagram_needs_a_live_binding_to_a_name_that_is_allowed_for_its_protocol() 
     let denial = refused(policy.at_datagram(at(PUBLIC, 22), &names, now));
     assert_eq!(
         (denial.reason, denial.hint.as_str()),
-        (Reason::OtherPorts("123".into()), "--allow ntp.example:22/udp")
+        (Reason::OtherPorts("port 123".into()), "--allow ntp.example:22/udp")
     );
     let denial = refused(policy.at_echo(PUBLIC.parse().unwrap(), &names, now));
     assert_eq!(

@@ -13,8 +13,8 @@ use crate::policy::source::RuleSource;
 
 /// A rule as far as it is described.
 ///
-/// Where nothing is said, leave for a host is for TCP at ports 80 and 443, a rule with methods or paths too; any other
-/// rule is about every protocol and port.
+/// Where nothing is said, leave for a host is for TCP at ports 80 and 443, and so is leave with methods or paths; a
+/// denial of those is about TCP at every port. Any other rule is about every protocol and port.
 #[derive(Clone, Debug)]
 #[must_use = "it becomes a rule by build()"]
 pub struct Builder {
@@ -76,6 +76,18 @@ impl Builder {
         self
     }
 
+    /// Fails where it is about addresses and says nothing of ports, which would be all of them.
+    pub(super) fn with_ports_of_addresses(self) -> Result<Self, RuleError> {
+        let by_address = match &self.destination {
+            Destination::Any | Destination::Host(_) | Destination::Group(Group::Host | Group::Metadata) => {
+                false
+            }
+            Destination::Subnet(_) | Destination::Group(_) => true,
+        };
+        let has_ports = self.ports.is_some() || self.protocols.as_slice() == [Protocol::Icmp];
+        if by_address && !has_ports { Err(RuleError::AddressPort) } else { Ok(self) }
+    }
+
     /// The rule.
     pub fn build(self, source: RuleSource) -> Result<Rule, RuleError> {
         let requests = self.requests()?;
@@ -121,7 +133,9 @@ impl Builder {
         let web_alone = has_requests || lets_a_host && self.protocols.is_empty();
         let ports = match &self.ports {
             Some(ports) => ports.clone(),
-            None if has_requests || lets_a_host && !only(Protocol::Icmp) => Ports::web(),
+            None if lets_a_host && !only(Protocol::Icmp) => Ports::web(),
+            // HTTP is read on any port, so that a request is denied on any; leave is for where it usually is.
+            None if has_requests && self.action == Action::Allow => Ports::web(),
             None => Ports::all(),
         };
         let named = if web_alone { &[Protocol::Tcp] } else { self.protocols.as_slice() };

@@ -3,6 +3,9 @@
 //! It reads and writes; [`super::Builder`] decides what can be. Invariant: the line of a rule reads as that rule again.
 
 use std::fmt;
+use std::net::Ipv6Addr;
+
+use http::Method;
 
 use super::{Action, Builder, Direction, Rule};
 use crate::policy::destination::{Destination, Group};
@@ -25,20 +28,45 @@ pub(super) fn line(text: &str) -> Result<Builder, RuleError> {
     }
     let mut target_word = words.next().ok_or(RuleError::Destination)?;
     let mut methods = None;
-    if target_word.starts_with(|c: char| c.is_ascii_uppercase())
-        && !target_word.contains(['.', ':', '/', '@'])
-    {
+    if target_word.starts_with(|c: char| c.is_ascii_uppercase()) && is_bare(target_word) {
         methods = Some(target_word);
         target_word = words.next().ok_or(RuleError::Destination)?;
+    }
+    let next = words.peek().copied();
+    if let Some(unknown) = next.filter(|word| !word.starts_with('/')) {
+        // One of the two is a word too many; the first is, where it could be meant for something else.
+        let is_method = is_bare(target_word) && target_word.bytes().all(|byte| byte.is_ascii_lowercase());
+        return Err(match Method::from_bytes(target_word.to_ascii_uppercase().as_bytes()) {
+            Ok(method) if is_method && is_common(&method) => RuleError::Method,
+            _ if is_method && methods.is_none() => RuleError::word(target_word),
+            _ => RuleError::word(unknown),
+        });
+    }
+    let is_direction = target_word != "any" && target_word.parse::<Direction>().is_ok();
+    if is_direction || target_word.starts_with('/') {
+        return Err(RuleError::Destination);
     }
     let mut builder = target(action, target_word)?.direction(direction.unwrap_or(Direction::Egress));
     for method in methods.into_iter().flat_map(|list| list.split(',')) {
         builder = builder.method(method);
     }
     for path in words {
+        if !path.starts_with('/') {
+            return Err(RuleError::word(path));
+        }
         builder = builder.path(path);
     }
     Ok(builder)
+}
+
+/// Whether a word can be no host with a dot or a port, no address and no group.
+fn is_bare(word: &str) -> bool {
+    !word.contains(['.', ':', '/', '@'])
+}
+
+fn is_common(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS]
+        .contains(method)
 }
 
 /// Reads `DESTINATION[:PORTS][/PROTOCOL,PROTOCOL]`.
@@ -79,8 +107,13 @@ fn split_ports(text: &str) -> Result<(&str, Option<&str>), RuleError> {
             None => Err(RuleError::Destination),
         };
     }
-    let one = text.split_once(':').filter(|(_, rest)| !rest.contains(':'));
-    Ok(one.map_or((text, None), |(place, ports)| (place, Some(ports))))
+    match text.split_once(':') {
+        // Whether its end is a port cannot be told; a subnet has none.
+        Some(_) if text.parse::<Ipv6Addr>().is_ok() => Err(RuleError::Brackets),
+        Some((_, rest)) if rest.contains(':') => Ok((text, None)),
+        Some((place, ports)) => Ok((place, Some(ports))),
+        None => Ok((text, None)),
+    }
 }
 
 /// Reads a destination without ports: `any`, `@GROUP`, an address, a subnet, a host or `*.SUFFIX`.
