@@ -78,7 +78,7 @@ pub fn check(args: &CheckArgs, out: &mut impl Write, err: &mut impl Write) -> io
 }
 
 /// Tells of rules that do nothing, or not what they seem to.
-fn warn(config: &Config, err: &mut impl Write) -> io::Result<()> {
+pub(super) fn warn(config: &Config, err: &mut (impl Write + ?Sized)) -> io::Result<()> {
     config.findings().iter().try_for_each(|finding| writeln!(err, "portcullis: warning: {finding}"))
 }
 

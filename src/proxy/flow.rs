@@ -210,8 +210,10 @@ impl Flow {
                 }
                 let hold =
                     if let http::Event::Injected { hold, .. } = &event { Some(hold.clone()) } else { None };
-                if let (http::Event::Denied { subject, refusal, answered: Answered::ByRefusal }, Told::Nothing) =
-                    (&event, verdict)
+                if let (
+                    http::Event::Denied { subject, refusal, answered: Answered::ByRefusal },
+                    Told::Nothing,
+                ) = (&event, verdict)
                 {
                     audit.record(request(flow, &told, subject, Outcome::of(refusal)));
                 }

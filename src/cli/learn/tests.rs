@@ -190,7 +190,9 @@ fn a_file_that_was_cut_is_read_as_far_as_it_goes() {
     let text = format!("{}\n{{\"event\":\"deni", observed("a.example:443"));
     let learnt = learnt_of((false, false), text.as_bytes());
     assert!(learnt.allows("a.example", Service::Tcp(443)));
-    assert_eq!(learnt.err, "portcullis: warning: 1 lines are no whole records and were left out\n");
+    assert_eq!(learnt.err, "portcullis: warning: 1 line is no whole record and was left out\n");
+    let learnt = learnt_of((false, false), b"nonsense\n\xff\n");
+    assert_eq!(learnt.err, "portcullis: warning: 2 lines are no whole records and were left out\n");
     assert_eq!(learnt_of((false, false), b"").code, 0);
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let args = LearnArgs { denied: false, requests: false, audit: "/nonexistent".into() };

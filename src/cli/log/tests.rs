@@ -35,7 +35,12 @@ fn every_event_is_one_line() {
     ]
     .join("\n");
     let mut out = Vec::new();
-    print(text.as_bytes(), &mut out).unwrap();
+    let mut err = Vec::new();
+    print(text.as_bytes(), &mut out, &mut err).unwrap();
+    assert_eq!(
+        String::from_utf8(err).unwrap(),
+        "portcullis: warning: 1 line is no whole record and was left out\n"
+    );
     assert_eq!(
         events(&out),
         [

@@ -178,7 +178,7 @@ fn many_odd_rules_are_told_in_few_lines() {
 fn a_rule_that_the_floor_does_not_allow_is_told_so() {
     // A name may lead to any address, so that a floor with addresses allows each name something.
     const NAMES: &str = "[net]\nallow = ['a.example', '*.b.example', 'u.example:5000/udp']";
-    const ADDRESSES: &str = "[net]\nallow = ['10.0.0.0/8']";
+    const ADDRESSES: &str = "[net]\nallow = ['10.0.0.0/8:1-65535']";
     const NONE: &str = "the floor does not allow that: ";
     const SOME: &str = "the floor does not allow all of that: ";
     for (rule, says) in [
@@ -186,7 +186,7 @@ fn a_rule_that_the_floor_does_not_allow_is_told_so() {
         ("a.example:443", None),
         ("x.b.example", None),
         ("*.b.example", None),
-        ("10.1.0.0/16", None),
+        ("10.1.0.0/16:22", None),
         ("10.1.2.3:22", None),
         ("u.example:5000/udp", None),
         ("GET a.example /v1/**", None),

@@ -25,7 +25,7 @@ pub(super) fn lines(findings: &[Finding]) -> Vec<String> {
 fn line(finding: &Finding) -> String {
     match finding {
         Finding::Contradiction(pair) => Finding::Unreached(pair.clone()).to_string(),
-        Finding::Unreached(_) | Finding::Widening(_) => finding.to_string(),
+        Finding::Unreached(_) | Finding::Widening(_) | Finding::Displaced(_) => finding.to_string(),
     }
 }
 
@@ -38,12 +38,13 @@ pub(super) fn since(old: &Policy, new: &Policy) -> Vec<String> {
 }
 
 /// What a finding is about, whichever rule makes it so.
-fn subject(finding: &Finding) -> (bool, String, String) {
-    let (is_widening, pair) = match finding {
-        Finding::Contradiction(pair) | Finding::Unreached(pair) => (false, pair),
-        Finding::Widening(pair) => (true, pair),
+fn subject(finding: &Finding) -> (&'static str, String, String) {
+    let (what, pair) = match finding {
+        Finding::Contradiction(pair) | Finding::Unreached(pair) => ("unreached", pair),
+        Finding::Widening(pair) => ("widening", pair),
+        Finding::Displaced(pair) => ("displaced", pair),
     };
-    (is_widening, pair.rule.to_string(), pair.rule.source().to_string())
+    (what, pair.rule.to_string(), pair.rule.source().to_string())
 }
 
 /// What the platform says to `rule`, which stands in front of all others of `policy`.
