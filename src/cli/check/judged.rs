@@ -102,7 +102,7 @@ fn leave(policy: &Policy, asked: &Asked, addr: Option<IpAddr>) -> Result<Leave, 
         Asked::Request { method, origin, target } => request(policy, origin, (method, target), addr),
         Asked::Name(host, service) => {
             let rule = policy.at_service(host, *service).into_result()?.source().to_string();
-            if let Some(addr) = addr {
+            if let Some(addr) = dialled(policy, (host, *service), addr) {
                 policy.at_service_addr(host, *service, addr).into_result()?;
             }
             Ok(Leave { rule, address: told(policy, host, *service, addr) })
@@ -122,17 +122,24 @@ fn request(
     addr: Option<IpAddr>,
 ) -> Result<Leave, Denial> {
     let permit = policy.at_name(origin).into_result()?;
+    let service = Service::Tcp(origin.port);
+    let address = told(policy, &origin.host, service, addr);
+    let addr = dialled(policy, (&origin.host, service), addr);
     if let Some(addr) = addr {
         drop(policy.at_addr(&permit, addr).into_result()?);
     }
-    let service = Service::Tcp(origin.port);
-    let address = told(policy, &origin.host, service, addr);
     if policy.is_passed_through(&origin.host) && origin.scheme == Scheme::Https {
         policy.at_unread(&permit, addr).into_result()?;
         return Ok(Leave { rule: permit.rule().to_string(), address });
     }
     let rule = policy.at_request(origin, addr, (method, target)).into_result()?;
     Ok(Leave { rule: rule.source().to_string(), address })
+}
+
+/// The address to be judged: the one that is asked about, or an operator's, which a floor may deny.
+fn dialled(policy: &Policy, (host, service): (&HostName, Service), addr: Option<IpAddr>) -> Option<IpAddr> {
+    let sent = || service.port().and_then(|port| policy.connect_to(host, port)).map(|to| to.ip());
+    addr.or_else(sent)
 }
 
 fn told(policy: &Policy, host: &HostName, service: Service, addr: Option<IpAddr>) -> String {

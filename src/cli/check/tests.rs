@@ -278,6 +278,20 @@ fn an_address_is_judged_where_one_is_given() {
 }
 
 #[test]
+fn where_an_operator_sends_a_host_is_for_the_floor_to_allow_too() {
+    let path = std::env::temp_dir().join(format!("portcullis-floor-{:016x}.toml", getrandom::u64().unwrap()));
+    let sent = ["--allow", "a.example", "--connect-to", "a.example:80:127.0.0.1:1", "--floor"];
+    for (floor, expected) in [("'a.example'", 3), ("'a.example', '127.0.0.1:1'", 0)] {
+        std::fs::write(&path, format!("[net]\nallow = [{floor}]")).unwrap();
+        for what in ["http://a.example/", "a.example:80"] {
+            let (code, out, _) = run(&[&sent[..], &[path.to_str().unwrap(), what]].concat());
+            assert_eq!(code, expected, "{floor} {what}: {out}");
+        }
+    }
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
 fn a_usual_slip_is_told_what_to_write() {
     for (what, says) in [
         ("https:pypi.org", "a URL that starts with http:// or https://, or HOST:PORT"),
