@@ -368,7 +368,7 @@ fn check_says_what_would_happen_and_needs_no_value() {
         (&["https://a.example:8443/"], 3, "to allow it: --allow a.example:8443\n"),
         (&["https://b.example#@a.example"], 3, "to allow it: --allow b.example\n"),
         (&["https://a.example.evil.example/"], 3, "reason: no rule allows it\nrule: default\n"),
-        (&["https://127.0.0.1/"], 3, "no allowed name was resolved to this address"),
+        (&["https://127.0.0.1/"], 3, "no allowed name was resolved to it"),
         (&["http://0x7f.1/"], 3, "reads as one"),
         (&["http://2130706433/"], 3, "reads as one"),
         (&["https://[::ffff:1.2.3.4]/"], 3, "denied"),

@@ -315,7 +315,11 @@ fn by_name(service: Service) -> String {
     format!("{}, and let the client use the name", allow_hint("HOST", service))
 }
 
+/// A name never leads to an address of special use by itself.
 fn by_name_or_address(addr: IpAddr, service: Service) -> String {
+    if address::special_use(addr).is_some() {
+        return by_itself(addr, service);
+    }
     format!("{}; or, by its address, {}", by_name(service), by_itself(addr, service))
 }
 

@@ -28,6 +28,7 @@ mod rule;
 mod service;
 mod source;
 mod subnet;
+mod subnets;
 mod table;
 mod target;
 mod verdict;

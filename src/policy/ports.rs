@@ -12,7 +12,7 @@ use super::service::{Protocol, Service};
 use crate::name::parse_port;
 
 /// Ports of a rule.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Ports(Vec<RangeInclusive<u16>>);
 
 impl Ports {
@@ -128,7 +128,7 @@ impl fmt::Display for Ports {
 }
 
 /// What of its destination a rule is about: protocols, and ports for those that have them.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Services {
     /// Never empty.
     protocols: Vec<Protocol>,

@@ -69,7 +69,7 @@ impl Policy {
         let mut blocked = None;
         // What is allowed begins where leave begins, or where a denial ends.
         let own = first.services().edges(Action::Allow);
-        let others = self.layers().flat_map(|(_, table)| table.about(host.as_str()));
+        let others = self.layers().flat_map(|(_, table)| table.about_name(host.as_str()));
         for service in own.chain(others.flat_map(|rule| rule.services().edges(rule.action()))) {
             match judge(Some(service)) {
                 Ok(_) => return Ok(()),

@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// A transport that rules tell apart.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Protocol {
     /// TCP, meant where a rule names no protocol.
     Tcp,

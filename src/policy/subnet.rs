@@ -35,6 +35,11 @@ impl Subnet {
         (self.prefix == most).then_some(self.addr)
     }
 
+    /// How many bits its addresses share.
+    pub(super) fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
     /// Its first address.
     #[must_use]
     pub fn first(&self) -> IpAddr {
@@ -82,7 +87,7 @@ impl fmt::Display for Subnet {
 }
 
 /// The first `prefix` bits of an address, the others zero.
-fn masked(addr: IpAddr, prefix: u8) -> IpAddr {
+pub(super) fn masked(addr: IpAddr, prefix: u8) -> IpAddr {
     match addr {
         IpAddr::V4(addr) => {
             let host = 32_u32.saturating_sub(prefix.into());

@@ -1,7 +1,7 @@
 //! Rules in their order, and which of them is the first that counts.
 //!
-//! Rules about hosts are found by the name's labels, so that their number costs nothing; the few that are about
-//! addresses or anything are looked through. It knows of no special addresses and of no names' meaning. Invariant:
+//! Rules about hosts are found by the name's labels and those about subnets by the address, so that their number costs
+//! nothing; the few that are about kinds of address or anything are looked through. It knows of no special addresses and of no names' meaning. Invariant:
 //! what it finds is what a walk through all rules in order would find.
 
 use std::collections::HashMap;
@@ -9,8 +9,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::destination::Destination;
-use super::rule::{Action, Asked, Called, Direction, Match, Rule};
+use super::rule::{Action, Asked, Called, Direction, Match, Place, Rule};
 use super::service::Service;
+use super::subnets::Subnets;
 use crate::name::{HostName, HostPattern};
 
 /// The rules of one author.
@@ -20,8 +21,9 @@ pub(super) struct Table {
     /// Places in `rules`, in order.
     exact: HashMap<HostName, Vec<usize>>,
     below: HashMap<HostName, Vec<usize>>,
-    /// Of rules that are not about hosts.
-    others: Vec<usize>,
+    subnets: Subnets,
+    /// Of rules about kinds of address and about anything.
+    wide: Vec<usize>,
     /// Of rules that look inward.
     inward: Vec<usize>,
     /// Of the first rule that allows a host.
@@ -56,7 +58,8 @@ impl Table {
                 Destination::Host(HostPattern::Below(apex)) => {
                     self.below.entry(apex.clone()).or_default().push(place);
                 }
-                Destination::Any | Destination::Subnet(_) | Destination::Group(_) => self.others.push(place),
+                Destination::Subnet(subnet) => self.subnets.push(place, subnet, &rule),
+                Destination::Any | Destination::Group(_) => self.wide.push(place),
             }
         }
         self.rules.push(Arc::new(rule));
@@ -67,25 +70,52 @@ impl Table {
         &self.rules
     }
 
-    /// Those that may be about a host of this name, in order.
+    /// Those that may be about a host of this name or about any address, in order.
     pub(super) fn places_about<'a>(&'a self, name: &str) -> InOrder<'a> {
-        let mut lists = vec![self.others.as_slice()];
-        lists.extend(self.exact.get(name).map(Vec::as_slice));
+        let mut lists = self.named(name);
+        lists.extend([self.wide.as_slice(), self.subnets.all()]);
+        self.in_order(lists)
+    }
+
+    /// Those that may be about a host of this name whose address is not known, in order.
+    pub(super) fn about_name<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Arc<Rule>> + use<'a> {
+        let mut lists = self.named(name);
+        lists.push(&self.wide);
+        lists.extend(self.subnets.about(Place::Unknown));
+        self.in_order(lists).map(|(_, rule)| rule)
+    }
+
+    /// Those that may be about what is asked, in order.
+    fn about<'a>(&'a self, asked: Asked<'_>) -> InOrder<'a> {
+        let mut lists = match asked.called {
+            Called::Name(name) => self.named(name.as_str()),
+            Called::Unknown | Called::Nothing => Vec::new(),
+        };
+        lists.push(&self.wide);
+        lists.extend(self.subnets.about(asked.place));
+        self.in_order(lists)
+    }
+
+    /// Those that may be about an address alone, in order.
+    fn about_address(&self, addr: IpAddr) -> impl Iterator<Item = &Arc<Rule>> {
+        let mut lists = self.subnets.about(Place::Address(addr));
+        lists.push(&self.wide);
+        self.in_order(lists).map(|(_, rule)| rule)
+    }
+
+    /// Those about hosts of this name.
+    fn named(&self, name: &str) -> Vec<&[usize]> {
+        let mut lists: Vec<_> = self.exact.get(name).map(Vec::as_slice).into_iter().collect();
         let mut rest = name;
         while let Some((_, parent)) = rest.split_once('.') {
             lists.extend(self.below.get(parent).map(Vec::as_slice));
             rest = parent;
         }
+        lists
+    }
+
+    fn in_order<'a>(&'a self, lists: Vec<&'a [usize]>) -> InOrder<'a> {
         InOrder { rules: &self.rules, lists }
-    }
-
-    /// The same without their places.
-    pub(super) fn about<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Arc<Rule>> + Clone + use<'a> {
-        self.places_about(name).map(|(_, rule)| rule)
-    }
-
-    fn others(&self) -> InOrder<'_> {
-        InOrder { rules: &self.rules, lists: vec![&self.others] }
     }
 
     /// The first rule that counts, where one that allows counts already if it may, and one that denies only if it
@@ -93,12 +123,11 @@ impl Table {
     pub(super) fn judge(&self, asked: Asked<'_>, counts: impl Fn(&Rule) -> bool) -> Standing<'_> {
         let judge = |rule| judged(rule, asked, &counts);
         let found = match asked.called {
-            Called::Name(name) => self.about(name.as_str()).find_map(judge),
-            Called::Nothing => self.others().find_map(|(_, rule)| judge(rule)),
+            Called::Name(_) | Called::Nothing => self.about(asked).find_map(|(_, rule)| judge(rule)),
             // Any name may follow, so that a rule which allows some host may.
             Called::Unknown => {
                 let first = self.first_host.and_then(|place| Some((place, self.rules.get(place)?)));
-                let mut others = self.others().map(|(place, rule)| match first {
+                let mut others = self.about(asked).map(|(place, rule)| match first {
                     Some((earlier, host)) if earlier < place => Some(Standing::Allowed(host)),
                     Some(_) | None => judge(rule),
                 });
@@ -110,15 +139,15 @@ impl Table {
 
     /// The first rule that is about this very address.
     pub(super) fn by_address(&self, addr: IpAddr, service: Service) -> Standing<'_> {
-        match self.others().find(|(_, rule)| rule.is_about(addr, service)) {
-            Some((_, rule)) => rule.standing(),
+        match self.about_address(addr).find(|rule| rule.is_about(addr, service)) {
+            Some(rule) => rule.standing(),
             None => Standing::Unmentioned,
         }
     }
 
     /// Whether some rule allows `service` of this one address alone.
     pub(super) fn names_address(&self, addr: IpAddr, service: Service) -> bool {
-        self.others().any(|(_, rule)| rule.is_only_for(addr, service))
+        self.about_address(addr).any(|rule| rule.is_only_for(addr, service))
     }
 
     /// The first rule that is about a connection from `peer` to `service` of the guest.
@@ -141,7 +170,7 @@ impl Table {
 
     /// Whether some rule allows something at this very address.
     pub(super) fn mentions(&self, addr: IpAddr) -> bool {
-        self.others().any(|(_, rule)| {
+        self.about_address(addr).any(|rule| {
             let port = rule.services().ports().first();
             let mut services = rule.services().protocols().iter().map(|protocol| protocol.at(port));
             rule.action() == Action::Allow && services.any(|service| rule.is_about(addr, service))
@@ -150,7 +179,7 @@ impl Table {
 
     /// Whether some rule that may be about `host` is about requests.
     pub(super) fn reads_requests_of(&self, host: &HostName) -> bool {
-        self.about(host.as_str()).any(|rule| rule.requests().is_some())
+        self.about_name(host.as_str()).any(|rule| rule.requests().is_some())
     }
 
     /// The rules that name `host`, in order.
@@ -158,7 +187,8 @@ impl Table {
         &'a self,
         host: &'h HostName,
     ) -> impl Iterator<Item = &'a Arc<Rule>> + Clone + use<'a, 'h> {
-        self.about(host.as_str()).filter(move |rule| rule.names(host))
+        let rules = self.in_order(self.named(host.as_str())).map(|(_, rule)| rule);
+        rules.filter(move |rule| rule.names(host))
     }
 }
 

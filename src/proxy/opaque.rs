@@ -16,6 +16,7 @@ use super::leaning::Leaning;
 use super::way::Way;
 use super::{plain, tls};
 use crate::audit::FlowKind;
+use crate::http::Refusal;
 use crate::name::HostName;
 use crate::net::{self, Incoming};
 use crate::policy::{AtSyn, Denial, NamePermit, Opened, Permit, Service, Verdict};
@@ -55,8 +56,13 @@ pub(super) async fn serve(flow: &Flow, incoming: Incoming, goal: Goal) {
     let _leaning = name.as_ref().map(leaning);
     let dialling = async {
         match (permits, name) {
-            // Why it failed is on record.
-            (None, Some(name)) => flow.dial(&name).await.ok(),
+            (None, Some(name)) => {
+                let dialled = flow.dial(&name).await;
+                let why = |refusal: &Refusal| {
+                    tracing::info!(flow = flow.id, host = %name.host(), why = refusal.text(), "not reached");
+                };
+                dialled.inspect_err(why).ok()
+            }
             (permits, name) => dial(flow, permits.unwrap_or_default(), name).await,
         }
     };

@@ -108,9 +108,12 @@ async fn dial(flow: &Flow, origin: &Origin, permit: &NamePermit) -> Result<Conne
 
 /// What no name opens, a rule about its address may.
 fn by_address(flow: &Flow, host: Option<&HostName>, denial: Denial, refusal: Refusal) -> Reached {
-    match address::judge(flow, host, denial) {
+    match address::judge(flow, host, denial.clone()) {
         Ok(by) => Reached::Unread(by),
-        Err(denial) => Reached::Nobody(host.cloned(), flow.refuse(refusal, &denial)),
+        Err(own) => {
+            let refusal = if own == denial { refusal } else { explained(&own) };
+            Reached::Nobody(host.cloned(), flow.refuse(refusal, &own))
+        }
     }
 }
 

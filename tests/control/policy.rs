@@ -148,16 +148,17 @@ fn a_file_is_read_again_on_sighup_and_by_request_and_an_invalid_one_changes_noth
         return;
     }
     let scratch = Scratch::new();
-    let floor = scratch.put("floor.toml", "[net]\ndefault = 'allow'\n");
+    let open = |address| format!("[[rule]]\naction = 'allow'\naddress = '{address}'\n");
+    let floor = scratch.put("floor.toml", &format!("[net]\ndefault = 'allow'\n{}", open("127.0.0.0/8")));
     let config = scratch.put("p.toml", "[net]\nallow = ['a.example']\n");
     let (audit, log) = (scratch.file("audit"), scratch.file("log"));
-    let nobody = ["b", "c"].map(|host| format!("{host}.example:80:{NOBODY}"));
+    let nobody = ["b.example:80:127.0.0.1:9", "c.example:80:127.0.0.2:9"];
     let flags =
         ["-c", &config, "--floor", &floor, "--allow", "flag.example", "--audit", &audit, "--log", &log];
-    let flags = [&flags[..], &["--connect-to", &nobody[0], "--connect-to", &nobody[1]]].concat();
+    let flags = [&flags[..], &["--connect-to", nobody[0], "--connect-to", nobody[1]]].concat();
     let mut held = Held::start(&fresh("reload"), &flags, ASK);
     let (name, audit) = (held.name.clone(), Path::new(&audit));
-    assert_eq!(rules(&name)[0], (None, "allow any".to_owned(), format!("floor, {floor}:2: [net] default")));
+    assert_eq!(rules(&name)[1], (None, "allow any".to_owned(), format!("floor, {floor}:2: [net] default")));
     assert_eq!(held.ask("http://b.example/"), "403");
     told(&[&name, "allow", "by.hand"]);
 
@@ -166,6 +167,7 @@ fn a_file_is_read_again_on_sighup_and_by_request_and_an_invalid_one_changes_noth
     let found = events(&name, audit, 2);
     assert_eq!(found[1], ("reloaded".to_owned(), "the files were read again".to_owned()));
     let expected = [
+        "allow 127.0.0.0/8",
         "allow any",
         "allow b.example:80,443/tcp",
         "allow c.example:80,443/tcp",
@@ -184,7 +186,7 @@ fn a_file_is_read_again_on_sighup_and_by_request_and_an_invalid_one_changes_noth
 
     // What the floor allows more waits for a restart; what it allows less counts at once.
     scratch.put("p.toml", "[net]\nallow = ['b.example', 'c.example']\n");
-    scratch.put("floor.toml", "[net]\nallow = ['c.example']\n");
+    scratch.put("floor.toml", &format!("[net]\nallow = ['c.example']\n{}", open("127.0.0.2")));
     let (code, stdout, stderr) = told(&[&name, "reload"]);
     assert_eq!((code, stdout.as_str()), (Some(0), "the files were read again; 3 rules, 0 flows ended\n"));
     assert!(stderr.contains("the floor changed"), "{stderr}");

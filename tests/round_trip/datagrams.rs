@@ -8,7 +8,7 @@ use portcullis::limits::Limits;
 use portcullis::name::HOST_ALIAS;
 use tokio::net::UdpSocket;
 
-use crate::memory::{Plan, run};
+use crate::memory::{Bed, Plan, run};
 
 /// A UDP service of this machine that answers each datagram with itself.
 async fn echo() -> SocketAddr {
@@ -68,30 +68,43 @@ fn connect_to_leads_datagrams_of_its_host_and_port() {
     });
 }
 
+const PROBES: u16 = 40;
+
+/// Counts the denials of a scan; how many records tell of all of them.
+async fn records_of_scan(bed: &mut Bed) -> u16 {
+    assert!(bed.sandbox().denials().unwrap().starts_with(&format!("{PROBES} denials: ")));
+    let (mut records, mut told) = (0, 0);
+    while told < u64::from(PROBES) {
+        told += bed
+            .event(|event| match event {
+                Event::Denial { target, .. } if target.starts_with("8.8.8.8:") => Some(1),
+                Event::Denials { count } => Some(*count),
+                _ => None,
+            })
+            .await;
+        records += 1;
+    }
+    assert_eq!(told, u64::from(PROBES));
+    records
+}
+
 #[test]
 fn a_scan_is_refused_one_by_one_and_recorded_in_sum() {
-    const PROBES: u64 = 40;
     run(async {
-        let few = |limits: &mut Limits| limits.refusals_told = 3;
-        let mut bed = Plan::new().limits(few).start();
-        for port in 0..PROBES {
-            let to = SocketAddr::new("8.8.8.8".parse().unwrap(), 1000 + u16::try_from(port).unwrap());
-            let refused = bed.guest.udp_exchange(to, b"?").await.unwrap_err();
-            assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        for is_udp in [true, false] {
+            let few = |limits: &mut Limits| limits.refusals_told = 3;
+            let mut bed = Plan::new().limits(few).start();
+            for port in 0..PROBES {
+                let to = SocketAddr::new("8.8.8.8".parse().unwrap(), 1000 + port);
+                let refused = if is_udp {
+                    bed.guest.udp_exchange(to, b"?").await.unwrap_err()
+                } else {
+                    bed.guest.connect(to).await.map(drop).unwrap_err()
+                };
+                assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+            }
+            assert!(records_of_scan(&mut bed).await < PROBES);
+            bed.finish().await;
         }
-        assert!(bed.sandbox().denials().unwrap().starts_with(&format!("{PROBES} denials: ")));
-        let (mut records, mut told) = (0, 0);
-        while told < PROBES {
-            told += bed
-                .event(|event| match event {
-                    Event::Denial { target, .. } if target.ends_with("/udp") => Some(1),
-                    Event::Denials { count } => Some(*count),
-                    _ => None,
-                })
-                .await;
-            records += 1;
-        }
-        assert!(told == PROBES && records < PROBES, "{records} records of {told}");
-        bed.finish().await;
     });
 }

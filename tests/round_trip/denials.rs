@@ -1,8 +1,10 @@
 //! What a denied guest is told, and that everybody else is told the same.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::Value;
+use tokio::net::UdpSocket;
 
 use crate::memory::{HOST, Http, OTHER, Origin, Plan, Reply};
 
@@ -88,19 +90,34 @@ async fn what_is_refused_for_other_reasons_has_an_id_too(http: Http) {
     assert_eq!(record["reason"], told["reason"]);
 }
 
+/// The UDP port of an echo service.
+const ECHO: u16 = 7;
+
 async fn what_is_only_observed_is_let_by_and_told(http: Http) {
     let certificate = crate::pki::server_config("other", rustls::ALL_VERSIONS, &[b"h2", b"http/1.1"]);
     let origin = Origin::start(Some(certificate), |_| Reply::text("ok")).await;
     let path = scratch();
-    let bed = Plan::new().observe().connect(OTHER, 443, origin.addr).audit(&path).start();
+    let echo = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let plan = Plan::new().observe().connect(OTHER, 443, origin.addr);
+    let bed = plan.connect(OTHER, ECHO, echo.local_addr().unwrap()).audit(&path).start();
+    tokio::task::spawn_local(async move {
+        let mut datagram = [0; 16];
+        let (len, from) = echo.recv_from(&mut datagram).await.unwrap();
+        echo.send_to(&datagram[..len], from).await.unwrap();
+    });
     let token = bed.token();
     let mut client = bed.https(http, OTHER).await;
     assert_eq!(client.get("/seen", &[]).await.text(), "ok");
     client.get("/", &[("authorization", &token)]).await.assert_refused(403, "http_request_denied", "TOKEN");
     assert!(bed.guest.connect("10.1.2.3:22".parse().unwrap()).await.is_err());
+    let datagrams = SocketAddr::new(bed.address(OTHER).await, ECHO);
+    assert_eq!(bed.guest.udp_exchange(datagrams, b"seen").await.unwrap(), b"seen");
     let sandbox = bed.sandbox();
     let observed = sandbox.observed().unwrap();
-    assert!(observed.starts_with(&format!("would have denied 1: {OTHER}:443 (1)")), "{observed}");
+    assert!(observed.starts_with("would have denied 2: "), "{observed}");
+    for target in [format!("{OTHER}:443 (1)"), format!("{OTHER}:{ECHO}/udp (1)")] {
+        assert!(observed.contains(&target), "{observed}");
+    }
     assert!(sandbox.denials().is_some_and(|denials| !denials.contains(&format!("{OTHER}:443"))));
     drop(client);
     bed.finish().await;
@@ -109,5 +126,8 @@ async fn what_is_only_observed_is_let_by_and_told(http: Http) {
     let record = records.iter().filter(observed).find(|record| record["target"] == format!("{OTHER}:443"));
     assert_eq!(record.unwrap()["hint"], format!("--allow {OTHER}"));
     assert!(records.iter().any(|record| record["target"] == OTHER && record["observed"] == true));
+    let datagrams =
+        records.iter().filter(observed).find(|record| record["target"] == format!("{OTHER}:{ECHO}/udp"));
+    assert_eq!(datagrams.unwrap()["hint"], format!("--allow {OTHER}:{ECHO}/udp"));
     assert!(!String::from_utf8_lossy(&origin.application()).contains(&token));
 }

@@ -185,6 +185,23 @@ fn no_descriptor_left_is_a_reset_and_one_attempt() {
 
 /// Neither side reads: the server's octets fill everything before the guest begins.
 #[test]
+fn a_flow_that_turns_out_to_be_http_gives_up_its_first_connection() {
+    run(async {
+        let (bed, listener) = opened(|plan| plan).await;
+        let (host, port) = HOST_PORT;
+        let mut stream = bed.tcp(host, port).await.unwrap();
+        let (mut first, _) = listener.accept().await.unwrap();
+        stream.write_all(format!("GET / HTTP/1.1\r\nhost: {host}:{port}\r\n\r\n").as_bytes()).await.unwrap();
+        let (mut second, _) = listener.accept().await.unwrap();
+        assert_eq!(first.read(&mut [0; 1]).await.unwrap(), 0);
+        let mut head = [0; 4];
+        second.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"GET ");
+        bed.finish().await;
+    });
+}
+
+#[test]
 fn a_guest_that_only_writes_is_heard_by_a_server_that_only_streams() {
     run(async {
         let (mut bed, listener) = opened(|plan| plan.limits(|limits| limits.transmit_ring = 16 << 10)).await;

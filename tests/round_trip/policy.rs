@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
 use portcullis::audit::{Event, FlowKind, PolicyChange};
 use portcullis::config::Config;
 use portcullis::name::HOST_ALIAS;
@@ -76,8 +78,14 @@ async fn an_idle_connection_ends_and_its_neighbor_goes_on(http: Http) {
     });
     assert_eq!(ended.await, (PolicyChange::Replaced, format!("1: deny {HOST}:443/tcp"), changed.rules, 1));
     assert_eq!(fallen(&mut bed).await, format!("{HOST}:443"));
+    let recorded = bed.event(|event| match event {
+        Event::Flow { kind: FlowKind::Https, host, upstream, .. } => Some((host.clone(), *upstream)),
+        _ => None,
+    });
+    assert_eq!(recorded.await, (Some(HOST.to_owned()), Some(first.addr)));
     assert_eq!((kept.get("/", &[]).await.status.as_u16(), second.connections()), (200, 1));
-    bed.https(http, HOST).await.get("/", &[]).await.assert_refused(403, "http_request_denied", HOST);
+    let answer = bed.ask(HOST, RecordType::A).await;
+    assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain, "nothing of it is left");
     bed.finish().await;
 }
 
