@@ -126,7 +126,11 @@ impl Source<'_> {
         let (text, shown) = match value.get_ref() {
             toml::Value::Integer(port) => (port.to_string(), port.to_string()),
             toml::Value::String(text) => (text.clone(), format!("\"{}\"", text.escape_debug())),
-            other => (String::new(), other.type_str().to_owned()),
+            other @ (toml::Value::Float(_)
+            | toml::Value::Boolean(_)
+            | toml::Value::Datetime(_)
+            | toml::Value::Array(_)
+            | toml::Value::Table(_)) => (String::new(), other.type_str().to_owned()),
         };
         let fault =
             |error| self.fault(value.span(), &format!("[[rule]] ports {shown}"), Problem::Rule(error));

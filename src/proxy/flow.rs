@@ -210,14 +210,18 @@ impl Flow {
                 }
                 let hold =
                     if let http::Event::Injected { hold, .. } = &event { Some(hold.clone()) } else { None };
-                if let (
-                    http::Event::Denied { subject, refusal, answered: Answered::ByRefusal },
-                    Told::Nothing,
-                ) = (&event, verdict)
+                let answered = if let http::Event::Denied { subject, refusal, answered: Answered::ByRefusal } =
+                    &event
+                    && matches!(verdict, Told::Nothing)
                 {
-                    audit.record(request(flow, &told, subject, Outcome::of(refusal)));
-                }
+                    Some(request(flow, &told, subject, Outcome::of(refusal)))
+                } else {
+                    None
+                };
                 audit.record(audited(flow, &told, (event, verdict)));
+                if let Some(answered) = answered {
+                    audit.record(answered);
+                }
                 if let Some(hold) = hold {
                     hold.until(audit.recorded());
                 }
