@@ -38,7 +38,7 @@ pub fn own_use(addr: IpAddr) -> Option<SpecialUse> {
     Some(SpecialUse { kind, block, inside: None })
 }
 
-/// The first address of each special block.
+/// The first address of each block, special or not, that is told from what is around it.
 pub(super) fn blocks() -> impl Iterator<Item = IpAddr> {
     blocks::firsts()
 }

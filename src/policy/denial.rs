@@ -12,6 +12,7 @@ use super::address::{self, Kind, SpecialUse};
 use super::judge::{Blocked, Layer};
 use super::path::Path;
 use super::reason::Reason;
+use super::requests::Requests;
 use super::rule::Rule;
 use super::service::{Reserved, Service};
 use super::target::{is_localhost, is_web};
@@ -99,21 +100,28 @@ impl Denial {
     pub(super) fn by_requests(origin: &Origin, (method, path): (&str, &Path<'_>), rule: &Rule) -> Self {
         let Origin { host, port, .. } = origin;
         let at = if is_web(*port) { String::new() } else { format!(":{port}") };
-        let literal = path.readings().next().unwrap_or("/");
+        let canonical = path.readings().next().unwrap_or("/");
         // What a guest wrote is put before a person who may paste it.
         let is_plain = |c: char| c.is_ascii_graphic() && !"*?[]{}\\'`$".contains(c);
-        let hint = if path.is_ambiguous() {
-            "let the client write the path plainly, or allow what it can be read as".to_owned()
-        } else if literal.len() <= HINTED_PATH && method.chars().chain(literal.chars()).all(is_plain) {
-            format!("--rule 'allow {method} {host}{at} {literal}'")
+        let is_told = canonical.len() <= HINTED_PATH
+            && method.chars().chain(canonical.chars()).all(is_plain)
+            && Requests::new([method], [canonical]).is_ok();
+        let hint = if is_told {
+            format!("--rule 'allow {method} {host}{at} {canonical}'")
         } else {
             format!("a [[rule]] for {host}{at} with a pattern that its method and path match")
         };
+        let reason = Reason::Requests { is_ambiguous: false };
+        Self { reason, hint, ..Self::by_reading(origin, method, rule) }
+    }
+
+    /// `rule` allows it as some servers read its path, and not as others do.
+    pub(super) fn by_reading(origin: &Origin, method: &str, rule: &Rule) -> Self {
         Self {
-            reason: Reason::Requests { is_ambiguous: path.is_ambiguous() },
+            reason: Reason::Requests { is_ambiguous: true },
             target: format!("{method} {origin}"),
             rule: rule.source().to_string(),
-            hint,
+            hint: "let the client write the path plainly, or allow what it can be read as".to_owned(),
             observed: false,
         }
     }
@@ -173,7 +181,7 @@ impl Denial {
             reason: Reason::Reserved(reserved),
             target: format!("{host}{}", Service::Udp(port)),
             rule: "reserved ports".to_owned(),
-            hint: reserved.instead("HOST"),
+            hint: reserved.instead(if HostName::parse(host).is_ok() { host } else { "HOST" }),
             observed: false,
         }
     }
@@ -325,8 +333,10 @@ fn by_name_or_address(addr: IpAddr, service: Service) -> String {
 
 /// The flags that open an address, whatever is there, and those that it carries.
 fn by_itself(addr: IpAddr, service: Service) -> String {
-    let forms = address::carried(addr).map(IpAddr::V4).chain([addr]);
-    let flags = forms.map(|form| format!("--allow {}{service}", Host::Address(form)));
+    let mut forms: Vec<IpAddr> = address::carried(addr).map(IpAddr::V4).chain([addr]).collect();
+    forms.sort_unstable();
+    forms.dedup();
+    let flags = forms.iter().map(|form| format!("--allow {}{service}", Host::Address(*form)));
     flags.collect::<Vec<_>>().join(" ")
 }
 

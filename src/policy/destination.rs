@@ -44,6 +44,9 @@ impl Destination {
             (Self::Host(one), Self::Host(HostPattern::Exact(name))) => one.matches(name),
             (Self::Subnet(one), Self::Subnet(inner)) => one.covers(inner),
             (Self::Group(one), Self::Group(inner)) => one == inner,
+            (Self::Group(one), Self::Subnet(inner)) => {
+                inner.is_of_one_kind() && Group::of(inner.first()) == Some(*one)
+            }
             (Self::Host(_) | Self::Subnet(_) | Self::Group(_), _) => false,
         }
     }

@@ -89,7 +89,7 @@ impl Policy {
 
     /// One address, one dial: the first name's permit stands for all. What no name opens, a rule about the address may.
     fn opaque_at_syn(&self, destination: SocketAddr, names: &Names, now: Instant) -> AtSyn {
-        let (mut allowed, mut permit, mut by_address, mut denied) = (Vec::new(), None, None, None);
+        let (mut allowed, mut permit, mut denied) = (Vec::new(), None, None);
         for name in names.names_of(destination.ip(), now) {
             let verdict = self.at_host(name, destination.port()).into_result().and_then(|name| {
                 let permit = self.at_addr(&name, destination.ip()).into_result()?;
@@ -100,98 +100,80 @@ impl Policy {
                     allowed.push(name);
                     permit = permit.or(Some(own));
                 }
-                Err(denial) => {
-                    denied = denied.or(Some(denial));
-                    by_address =
-                        by_address.or(self.at_address(destination, Called::Name(name)).into_result().ok());
-                }
+                Err(denial) => denied = denied.or(Some(denial)),
             }
             if allowed.len() == NAMES_OF_A_FLOW {
                 break;
             }
         }
-        match (permit, by_address, denied) {
-            (Some(permit), _, _) => {
-                AtSyn::DialFirst { permits: vec![permit], opened: Opened::Names(allowed) }
-            }
-            (None, Some((permit, rule)), _) => {
-                AtSyn::DialFirst { permits: vec![permit], opened: Opened::Address(rule) }
-            }
-            (None, None, Some(denial)) => AtSyn::Refuse(denial),
-            (None, None, None) => self.address_at_syn(destination),
+        if let Some(permit) = permit {
+            return AtSyn::DialFirst { permits: vec![permit], opened: Opened::Names(allowed) };
         }
-    }
-
-    fn address_at_syn(&self, destination: SocketAddr) -> AtSyn {
-        match self.at_address(destination, Called::Nothing) {
+        match self.at_relay(destination, None, (names, now)) {
             Verdict::Allow((permit, rule)) => {
                 AtSyn::DialFirst { permits: vec![permit], opened: Opened::Address(rule) }
             }
-            Verdict::Deny(denial) => AtSyn::Refuse(denial),
+            Verdict::Deny(own) => AtSyn::Refuse(denied.unwrap_or(own)),
         }
     }
 
     /// Judges a flow that no name opened, to be relayed unread to the very address that the guest chose; `name` is
-    /// what it turned out to carry. Without one it goes by any that DNS bound to its address.
+    /// what it turned out to carry. Without one it goes by those that DNS bound to its address. A name opens nothing
+    /// here, since nobody verifies it; a denial of it holds, of several names that of all.
     pub fn at_relay(
         &self,
         destination: SocketAddr,
         name: Option<&HostName>,
         (names, now): (&Names, Instant),
     ) -> Verdict<(Permit, Arc<Rule>)> {
-        if let Some(name) = name {
-            return self.at_address(destination, Called::Name(name));
-        }
         let mut denied = None;
-        for name in names.names_of(destination.ip(), now) {
-            match self.at_address(destination, Called::Name(name)) {
-                Verdict::Allow(leave) => return Verdict::Allow(leave),
-                Verdict::Deny(denial) => denied = denied.or(Some(denial)),
+        let mut bound = names.names_of(destination.ip(), now);
+        let called = name.into_iter().chain(std::iter::from_fn(|| bound.next().filter(|_| name.is_none())));
+        for name in called {
+            match self.denied_as(destination, name) {
+                None => return self.at_address(destination),
+                Some(denial) => denied = denied.or(Some(denial)),
             }
         }
-        denied.map_or_else(|| self.at_address(destination, Called::Nothing), Verdict::Deny)
+        denied.map_or_else(|| self.at_address(destination), Verdict::Deny)
     }
 
-    fn at_address(&self, destination: SocketAddr, called: Called<'_>) -> Verdict<(Permit, Arc<Rule>)> {
+    /// Why a flow to `destination` is denied under this name, where a rule does so.
+    fn denied_as(&self, destination: SocketAddr, name: &HostName) -> Option<Denial> {
         let service = Service::Tcp(destination.port());
-        let asked = Asked {
-            service: Some(service),
-            called,
-            place: Place::Address(destination.ip()),
-            carried: Carried::Unread,
-        };
-        match self.judge_place(asked) {
+        match self.judge_place(unread(destination, Called::Name(name))) {
+            Err(Blocked::By(rule, layer)) => Some(Denial::by_rule(format!("{name}{service}"), rule, layer)),
+            Ok(_) | Err(Blocked::Unmentioned(_) | Blocked::Special(..)) => None,
+        }
+    }
+
+    /// Judges an address by the rules about addresses.
+    fn at_address(&self, destination: SocketAddr) -> Verdict<(Permit, Arc<Rule>)> {
+        let service = Service::Tcp(destination.port());
+        match self.judge_place(unread(destination, Called::Nothing)) {
             Ok(rule) => {
                 let machine = self.machine(None, service, destination.ip());
                 Verdict::Allow((Permit::new(destination, None, machine), Arc::clone(rule)))
             }
-            Err(Blocked::By(rule, layer)) => Verdict::Deny(match called {
-                Called::Name(name) => Denial::by_rule(format!("{name}{service}"), rule, layer),
-                Called::Unknown | Called::Nothing => Denial::by_rule(destination.to_string(), rule, layer),
-            }),
             Err(blocked) => Verdict::Deny(Denial::of_address(destination.ip(), service, blocked)),
         }
     }
 
     /// Judges what an allowed name is relayed as, where nobody will read it: a rule about requests does not allow that.
     pub fn at_unread(&self, name: &NamePermit, addr: Option<IpAddr>) -> Verdict<()> {
-        self.at_carried(name, addr, Carried::Unread)
-    }
-
-    /// The same of what is neither HTTP nor TLS, which no rule about requests is about.
-    pub fn at_other(&self, name: &NamePermit, addr: Option<IpAddr>) -> Verdict<()> {
-        // What leads to this machine is not looked at.
-        let carried = if name.host().is_host_alias() { Carried::Unread } else { Carried::Other };
-        self.at_carried(name, addr, carried)
-    }
-
-    fn at_carried(&self, name: &NamePermit, addr: Option<IpAddr>, carried: Carried<'_>) -> Verdict<()> {
         let (host, service) = (name.host(), Service::Tcp(name.port()));
         let place = self.place(host, name.port(), addr);
-        let asked = Asked { service: Some(service), called: Called::Name(host), place, carried };
+        let asked =
+            Asked { service: Some(service), called: Called::Name(host), place, carried: Carried::Unread };
         match self.judge_place(asked) {
             Ok(_) => Verdict::Allow(()),
             Err(blocked) => Verdict::Deny(self.denial(host, service, blocked)),
         }
     }
+}
+
+/// What is asked of a flow that nobody will read.
+fn unread(destination: SocketAddr, called: Called<'_>) -> Asked<'_> {
+    let service = Some(Service::Tcp(destination.port()));
+    Asked { service, called, place: Place::Address(destination.ip()), carried: Carried::Unread }
 }

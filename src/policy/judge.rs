@@ -46,7 +46,9 @@ impl Policy {
             (Called::Name(name), Place::Unknown) => Some(name),
             _ => None,
         };
-        let beyond = unresolved.is_some_and(|name| self.is_resolved_there(name));
+        let port = asked.service.and_then(Service::port);
+        let is_sent = |name| port.is_some_and(|port| self.connect_to(name, port).is_some());
+        let beyond = unresolved.is_some_and(|name| self.is_resolved_there(name) && !is_sent(name));
         let at_floor = if beyond { Asked { place: Place::Unknowable, ..asked } } else { asked };
         let mut by_name = true;
         for floor in &self.floors {
@@ -80,11 +82,13 @@ impl Policy {
 
     /// Judges by the platform's rules alone an address and port that an operator leads to in place of what was asked.
     pub(super) fn judge_detour(&self, asked: Asked<'_>, to: SocketAddr) -> Result<(), Blocked<'_>> {
+        let Some(asked_for) = asked.service else { return Ok(()) };
+        let service = asked_for.protocol().at(to.port());
         for (layer, floor) in self.layers().filter(|(layer, _)| *layer == Layer::Floor) {
             for form in forms(to.ip()) {
-                let asked = Asked { place: Place::Address(form), ..asked };
+                let asked = Asked { service: Some(service), place: Place::Address(form), ..asked };
                 settle(floor.judge(asked, |_| true), layer)?;
-                judge_special((layer, floor), form, Service::Tcp(to.port()))?;
+                judge_special((layer, floor), form, service)?;
             }
         }
         Ok(())

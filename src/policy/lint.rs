@@ -116,7 +116,13 @@ impl Table {
                 .rules()
                 .iter()
                 .filter(|other| !is_of_secret(other) && other.destination().meets(pattern));
-            let is_allowed = others.clone().any(|other| other.action() == Action::Allow);
+            let allows = |other: &Arc<Rule>| {
+                let some = other.requests().is_some();
+                let all = other.destination().covers(rule.destination())
+                    && other.services().covers(rule.services());
+                other.action() == Action::Allow && (some || all)
+            };
+            let is_allowed = others.clone().any(allows);
             let is_named = |other: &&Arc<Rule>| matches!(other.destination(), Destination::Host(_));
             let other = others.find(|other| other.requests().is_some() && is_named(other))?;
             let pair = Pair { rule: Arc::clone(rule), other: Arc::clone(other) };

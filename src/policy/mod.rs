@@ -58,6 +58,7 @@ use std::sync::Arc;
 
 use judge::{Blocked, Layer};
 pub(crate) use permit::Machine;
+use requests::Readings;
 use rule::{Asked, Called, Carried, Place};
 use table::Table;
 
@@ -220,6 +221,11 @@ impl Policy {
             Err(Blocked::Unmentioned(Layer::Floor)) => Verdict::Deny(Denial::by_floor(target())),
             Err(blocked @ (Blocked::Unmentioned(Layer::Own) | Blocked::Special(..))) => {
                 Verdict::Deny(match self.requested(&origin.host, service) {
+                    Some(rule)
+                        if path.is_ambiguous() && self.allows_a_reading(&origin.host, (method, &path)) =>
+                    {
+                        Denial::by_reading(origin, method, rule)
+                    }
                     Some(rule) => Denial::by_requests(origin, (method, &path), rule),
                     None => self.denial(&origin.host, service, blocked),
                 })
@@ -242,6 +248,12 @@ impl Policy {
             rule.action() == Action::Allow && rule.requests().is_some() && rule.services().contains(service)
         };
         self.rules.naming(host).find(is_it).map(Arc::as_ref)
+    }
+
+    /// Whether some rule would allow a request if its path had but one reading.
+    fn allows_a_reading(&self, host: &HostName, (method, path): (&str, &Path<'_>)) -> bool {
+        let leave = self.rules.naming(host).filter(|rule| rule.action() == Action::Allow);
+        leave.filter_map(|rule| rule.requests()).any(|own| own.matches(method, path) == Readings::Some)
     }
 
     /// Whether a method and path matter at `host`: some rule is about requests there.

@@ -34,11 +34,12 @@ impl<'a> Path<'a> {
         };
         let mut readings = Vec::new();
         for form in &forms {
-            // A backslash is a slash to some, and empty segments are none.
+            // A backslash is a slash to some, empty segments are none, and dots and blanks at the end of one do not count.
             for text in [form.clone(), form.replace('\\', "/")] {
-                let merged = merged(&text);
+                let (merged, bare) = (merged(&text), bare(&text));
                 keep(&mut readings, text);
                 keep(&mut readings, merged);
+                keep(&mut readings, bare);
             }
         }
         Self { readings: readings.into_iter().map(Cow::Owned).collect(), is_unclear: false }
@@ -49,8 +50,8 @@ impl<'a> Path<'a> {
         self.readings.iter().map(AsRef::as_ref)
     }
 
-    /// Whether no list of readings is sure to hold all: it has dot segments, escapes that are none, or octets that are
-    /// no text.
+    /// Whether no list of readings is sure to hold all: it has dot segments, escapes that are none, or ASCII in a form
+    /// that is too long for it.
     pub(super) fn is_unclear(&self) -> bool {
         self.is_unclear
     }
@@ -65,8 +66,8 @@ impl<'a> Path<'a> {
 /// Whether every server reads the same in it: plain text without escapes, empty or dot segments, or parameters.
 fn is_plain(path: &str) -> bool {
     path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b';' | b'\\'))
-        && !path.contains("//")
-        && !path.contains("/.")
+        && !["//", "/.", "./"].iter().any(|odd| path.contains(odd))
+        && !path.ends_with('.')
 }
 
 /// `path` with needless escapes undone, the needed ones in capitals (RFC 3986 §6.2.2) and what must be escaped escaped:
@@ -109,17 +110,24 @@ fn octet(text: &[u8]) -> Option<u8> {
     u8::try_from(digit(0)? << 4 | digit(1)?).ok()
 }
 
-/// `path` as it is, and with escapes undone and parameters left out in every order, the first as it is; `None` where
-/// that is unclear.
+/// `path` as it is, and with escapes undone, parameters left out and an end cut off in every order, the first as it is;
+/// `None` where that is unclear.
 fn forms(path: String) -> Option<Vec<String>> {
     let mut all = vec![path.clone()];
     let mut last = vec![path];
     for round in 0..=DECODINGS {
         let mut next = Vec::new();
         for form in &last {
-            let form = if round == 0 { Cow::Borrowed(form.as_str()) } else { Cow::Owned(decoded(form)?) };
-            keep(&mut next, without_parameters(&form));
-            keep(&mut next, form.into_owned());
+            let form = match round {
+                0 => form.clone(),
+                1 => decoded(form, Fault::Unclear)?,
+                _ => decoded(form, Fault::Data)?,
+            };
+            keep(&mut next, without_parameters(&form, &['/', '\\']));
+            keep(&mut next, without_parameters(&form, &['/']));
+            // What looks like a query, or NUL, ends it for some.
+            keep(&mut next, form.split(['?', '#', '\0']).next().unwrap_or_default().to_owned());
+            keep(&mut next, form);
         }
         if next.iter().any(|form| has_dots(form)) {
             return None;
@@ -138,30 +146,46 @@ fn keep(texts: &mut Vec<String>, text: String) {
     }
 }
 
-/// `path` with every escape undone once, up to what a query or NUL would cut off; `None` where it has escapes that are
-/// none, or is no UTF-8 then.
-pub(super) fn decoded(path: &str) -> Option<String> {
+/// What becomes of a `%` without two digits behind it.
+#[derive(Clone, Copy)]
+pub(super) enum Fault {
+    /// Nobody can say what it is.
+    Unclear,
+    /// It stands for itself: it was escaped before.
+    Data,
+}
+
+/// `path` with every escape undone once; `None` where it is unclear what that gives. Octets that are no UTF-8 become
+/// one mark, but for the long forms of ASCII that some decoders take for it.
+pub(super) fn decoded(path: &str, fault: Fault) -> Option<String> {
     let mut out = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let Some((byte, after)) = rest.split_first() {
         rest = after;
-        if *byte == b'%' {
-            out.push(octet(after)?);
-            rest = after.get(2..).unwrap_or_default();
-        } else {
-            out.push(*byte);
+        match (byte, octet(after), fault) {
+            (b'%', Some(octet), _) => {
+                out.push(octet);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            (b'%', None, Fault::Unclear) => return None,
+            _ => out.push(*byte),
         }
     }
-    let text = String::from_utf8(out).ok()?;
-    Some(text.split(['?', '#', '\0']).next().unwrap_or_default().to_owned())
+    (!has_long_forms(&out)).then(|| String::from_utf8_lossy(&out).into_owned())
+}
+
+/// Whether a sequence is longer than its character needs (RFC 3629 §3).
+fn has_long_forms(octets: &[u8]) -> bool {
+    let starts = |pair: &[u8]| matches!(pair, [0xC0 | 0xC1, _] | [0xE0, 0x80..=0x9F] | [0xF0, 0x80..=0x8F]);
+    octets.windows(2).any(starts)
 }
 
 /// Each segment up to its first `;`.
-fn without_parameters(path: &str) -> String {
+fn without_parameters(path: &str, slashes: &[char]) -> String {
     let mut out = String::with_capacity(path.len());
     let mut is_kept = true;
     for c in path.chars() {
-        is_kept = matches!(c, '/' | '\\') || is_kept && c != ';';
+        is_kept = slashes.contains(&c) || is_kept && c != ';';
         if is_kept {
             out.push(c);
         }
@@ -186,6 +210,12 @@ fn merged(path: &str) -> String {
         }
     }
     out
+}
+
+/// `path` with neither dots nor blanks at the end of a segment, which some file systems leave out.
+fn bare(path: &str) -> String {
+    let segments = path.split('/').map(|segment| segment.trim_end_matches(['.', ' ']));
+    merged(&segments.collect::<Vec<_>>().join("/"))
 }
 
 #[cfg(test)]

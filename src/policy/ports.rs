@@ -181,7 +181,8 @@ impl Services {
         let behind = |range: &RangeInclusive<u16>| range.end().checked_add(1);
         self.protocols.iter().flat_map(move |protocol| {
             self.ports.0.iter().filter_map(move |range| match action {
-                Action::Allow => Some(protocol.at(*range.start())),
+                // There is no port 0.
+                Action::Allow => Some(protocol.at((*range.start()).max(1))),
                 Action::Deny => behind(range).map(|port| protocol.at(port)),
             })
         })

@@ -9,7 +9,7 @@ use super::address;
 use super::denial::Denial;
 use super::judge::{Blocked, Layer};
 use super::rule::{Action, Asked, Called, Carried, Place};
-use super::service::{Protocol, Service};
+use super::service::{Protocol, Reserved, Service};
 use super::target::is_localhost;
 use super::verdict::{AtQuestion, Verdict};
 use crate::name::HostName;
@@ -70,7 +70,8 @@ impl Policy {
         // What is allowed begins where leave begins, or where a denial ends.
         let own = first.services().edges(Action::Allow);
         let others = self.layers().flat_map(|(_, table)| table.about_name(host.as_str()));
-        for service in own.chain(others.flat_map(|rule| rule.services().edges(rule.action()))) {
+        let services = own.chain(others.flat_map(|rule| rule.services().edges(rule.action())));
+        for service in services.filter(|service| Reserved::of(*service).is_none()) {
             match judge(Some(service)) {
                 Ok(_) => return Ok(()),
                 Err(own) => blocked = blocked.or(Some(own)),

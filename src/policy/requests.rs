@@ -6,7 +6,7 @@
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::error::RuleError;
-use super::path::{self, Path, has_dots};
+use super::path::{self, Fault, Path, has_dots};
 
 /// Which requests a rule is about.
 #[derive(Clone, Debug)]
@@ -28,6 +28,9 @@ struct PathGlob {
     /// In letters of either case, and without a slash at its end: what it may mean to a server.
     loose: GlobMatcher,
 }
+
+/// The glob of every path there is.
+const EVERYTHING: &str = "/**";
 
 /// How many readings of a request match.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,6 +60,9 @@ impl Requests {
         if self.paths.is_empty() {
             return Readings::All;
         }
+        if self.paths.iter().any(|own| own.text == EVERYTHING) {
+            return Readings::All;
+        }
         if path.is_unclear() {
             return Readings::Some;
         }
@@ -74,7 +80,8 @@ impl Requests {
 
     /// Whether every request that `other` is about is meant here too, as far as the texts tell.
     pub(super) fn covers(&self, other: &Self) -> bool {
-        let has_path = |text: &String| self.paths.iter().any(|own| own.text == *text || own.text == "/**");
+        let has_path =
+            |text: &String| self.paths.iter().any(|own| own.text == *text || own.text == EVERYTHING);
         (self.methods.is_empty()
             || !other.methods.is_empty() && other.methods.iter().all(|method| self.methods.contains(method)))
             && (self.paths.is_empty()
@@ -116,7 +123,7 @@ impl PathGlob {
         }
         // What no request line can hold stands there escaped.
         let canonical = path::canonical(text);
-        let decoded = canonical.contains('%').then(|| path::decoded(&canonical)).flatten();
+        let decoded = canonical.contains('%').then(|| path::decoded(&canonical, Fault::Unclear)).flatten();
         let loose = decoded.as_deref().unwrap_or(&canonical);
         let loose = if loose.len() > 1 { loose.trim_end_matches('/') } else { loose };
         Ok(Self {
@@ -140,7 +147,8 @@ impl PathGlob {
     /// Whether some server may take a reading for what is meant.
     fn may_mean(&self, reading: &str) -> bool {
         let bare = if reading.len() > 1 { reading.trim_end_matches('/') } else { reading };
-        self.may_be_it(reading) || self.loose.is_match(reading) || self.loose.is_match(bare)
+        let is_loosely = |path: &str| self.loose.is_match(path);
+        self.may_be_it(reading) || is_loosely(reading) || is_loosely(bare) || is_loosely(&format!("{bare}/"))
     }
 }
 
@@ -171,7 +179,7 @@ fn is_canonical(text: &str) -> bool {
         rest = escape.get(2..).unwrap_or_default();
     }
     let whole = path::canonical(text);
-    let is_text = path::decoded(&whole).is_some();
+    let is_text = path::decoded(&whole, Fault::Unclear).is_some_and(|text| !text.contains('\u{FFFD}'));
     is_text && !text.contains(['?', '#', ';', '\\', ' ']) && !text.contains("//") && !has_dots(&whole)
 }
 
@@ -235,6 +243,12 @@ mod tests {
             ("/café/*", "/café/x", Readings::All),
             ("/caf%C3%A9/*", "/caf%C3%A9/x", Readings::All),
             ("/v1/*", "/v1/%61", Readings::All),
+            ("/v1/*", "/v1/100%25", Readings::All),
+            ("/v1/*", "/v1/50%25%20off", Readings::All),
+            ("/v1/*", "/v1/M%FCller", Readings::All),
+            ("/v1/*", "/v1/v1.2.", Readings::All),
+            ("/**", "/a/../b", Readings::All),
+            ("/**", "/a%zz", Readings::All),
         ];
         for (glob, path, meant) in table {
             assert_eq!(requests(&[], &[glob]).matches("GET", &Path::new(path)), meant, "{glob} on {path}");
@@ -251,6 +265,11 @@ mod tests {
             ("/admin", "/admin//"),
             ("/admin", "/x/../y"),
             ("/admin", "/a%zz"),
+            ("/admin/**", "/admin"),
+            ("/admin/x", "/admin./x"),
+            ("/admin/x", "/admin%20/x."),
+            ("/admin/y", "/admin;\\x/y"),
+            ("/a/**/y", "/a/%3f%2fy"),
         ] {
             assert_eq!(
                 requests(&[], &[glob]).matches("GET", &Path::new(path)),

@@ -10,6 +10,7 @@ pub use builder::Builder;
 
 use std::net::IpAddr;
 
+use super::address;
 use super::destination::{Destination, Group, is_alias};
 use super::path::Path;
 use super::ports::Services;
@@ -79,10 +80,8 @@ pub(super) enum Called<'a> {
 pub(super) enum Carried<'a> {
     /// It may be HTTP.
     Unknown,
-    /// Nothing that will be read; it may be HTTP all the same.
+    /// Nothing that will be read; it may be HTTP all the same, in a form that some server takes for it.
     Unread,
-    /// Neither HTTP nor TLS.
-    Other,
     /// This request.
     Request { method: &'a str, path: &'a Path<'a> },
 }
@@ -225,7 +224,6 @@ impl Rule {
         match carried {
             Carried::Unknown => Match::Perhaps,
             Carried::Unread => denies.into(),
-            Carried::Other => Match::No,
             Carried::Request { method, path } => match requests.matches(method, path) {
                 Readings::None => Match::No,
                 Readings::Some => denies.into(),
@@ -361,9 +359,11 @@ impl Rule {
 fn opens(subnet: &Subnet, addr: IpAddr) -> bool {
     match Group::of(addr) {
         Some(Group::Public) => true,
-        Some(Group::Metadata) => subnet.only() == Some(addr),
+        _ if subnet.only() == Some(addr) => true,
+        Some(Group::Metadata) => false,
         Some(Group::Host | Group::Loopback | Group::Private | Group::LinkLocal | Group::Multicast) | None => {
-            subnet.is_of_one_kind()
+            // One that is special only by what it carries: that is judged by itself.
+            subnet.is_of_one_kind() || address::own_use(addr).is_none()
         }
     }
 }

@@ -114,7 +114,15 @@ pub enum Reserved {
 }
 
 impl Reserved {
-    /// What `port` is kept for, if anything.
+    /// What a service is kept for, if anything.
+    pub(super) fn of(service: Service) -> Option<Self> {
+        match service {
+            Service::Tcp(port @ (53 | 853)) | Service::Udp(port) => Self::of_port(port),
+            Service::Tcp(_) | Service::Icmp => None,
+        }
+    }
+
+    /// What the UDP port `port` is kept for, if anything.
     #[must_use]
     pub fn of_port(port: u16) -> Option<Self> {
         match port {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use super::address;
+use super::address::{self, Kind};
 
 /// The addresses that begin alike.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -65,15 +65,17 @@ impl Subnet {
     /// Whether all of it is special in one way, as by a block of the registries that holds it.
     pub(super) fn is_of_one_kind(&self) -> bool {
         let kind = |addr| address::own_use(addr).map(|special| special.kind);
-        // Blocks begin and end where prefixes do, so that what its ends are it is throughout.
-        kind(self.first()).is_some() && kind(self.first()) == kind(self.last())
+        let (first, last) = (kind(self.first()), kind(self.last()));
+        // A metadata service within is opened by its own address, whatever is around it.
+        let is_like = |addr| kind(addr) == first || kind(addr) == Some(Kind::Metadata);
+        first.is_some() && first == last && address::blocks().filter(|addr| self.contains(*addr)).all(is_like)
     }
 
     /// Whether an address in it is special.
     pub(super) fn holds_special(&self) -> bool {
         address::own_use(self.first()).is_some()
             || address::own_use(self.last()).is_some()
-            || address::blocks().any(|first| self.contains(first))
+            || address::blocks().any(|first| self.contains(first) && address::own_use(first).is_some())
     }
 }
 

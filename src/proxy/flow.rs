@@ -41,6 +41,20 @@ pub(super) struct Flow {
     lost: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
 }
 
+/// Why there is no connection.
+struct Unreached {
+    refusal: Refusal,
+    /// Where policy says so.
+    denial: Option<Denial>,
+}
+
+impl Unreached {
+    fn prohibited(denial: Denial) -> Self {
+        let refusal = Refusal::new(StatusCode::FORBIDDEN, "destination_ip_prohibited", denial.to_string());
+        Self { refusal, denial: Some(denial) }
+    }
+}
+
 /// How a flow was served, for the record.
 pub(super) struct Served {
     pub(super) kind: FlowKind,
@@ -118,15 +132,38 @@ impl Flow {
         }
     }
 
-    /// Connects to the first of an allowed name's judged addresses that answers, or through the proxy that leads there.
+    /// Connects to the first of an allowed name's judged addresses that answers, or through the proxy that leads there;
+    /// a denial is recorded, and told with its id.
     pub(super) async fn dial(&self, permit: &NamePermit) -> Result<Connection, Refusal> {
+        self.connect(permit).await.map_err(|Unreached { refusal, denial }| match denial {
+            Some(denial) => self.refuse(refusal, &denial),
+            None => refusal,
+        })
+    }
+
+    /// The same for a guest that can be told nothing; why there is no connection is recorded.
+    pub(super) async fn dial_untold(&self, permit: &NamePermit) -> Option<Connection> {
+        let Unreached { refusal, denial } = match self.connect(permit).await {
+            Ok(connection) => return Some(connection),
+            Err(unreached) => unreached,
+        };
+        match denial {
+            Some(denial) => self.deny(&denial),
+            None => {
+                tracing::info!(flow = self.id, host = %permit.host(), why = refusal.text(), "not reached")
+            }
+        }
+        None
+    }
+
+    async fn connect(&self, permit: &NamePermit) -> Result<Connection, Unreached> {
         let context = &self.context;
         let way = Way::to(context, permit.host(), permit.port());
         let dialling = async {
             if way.resolves_there() {
                 return Ok(way.tunnel(context, vec![Leave::Name(permit.clone())]).await);
             }
-            Ok::<_, Refusal>(way.dial(context, self.resolve(permit).await?).await)
+            Ok::<_, Unreached>(way.dial(context, self.resolve(permit).await?).await)
         };
         let connected = tokio::select! {
             connected = dialling => connected?,
@@ -135,23 +172,20 @@ impl Flow {
         connected.map_err(|error| {
             let service = Service::Tcp(permit.port());
             if let Some(denial) = error.denial(format!("{}{service}", permit.host()), service) {
-                let text = denial.to_string();
-                let refusal = Refusal::new(StatusCode::FORBIDDEN, "destination_ip_prohibited", text);
-                return self.refuse(refusal, &denial);
+                return Unreached::prohibited(denial);
             }
             tracing::info!(flow = self.id, host = %permit.host(), %error, "dial failed");
-            error.refusal(permit.host(), permit.port())
+            Unreached { refusal: error.refusal(permit.host(), permit.port()), denial: None }
         })
     }
 
-    async fn resolve(&self, permit: &NamePermit) -> Result<Vec<Permit>, Refusal> {
-        self.context.resolver.resolve(permit).await.map_err(|failure| {
-            if let ResolveFailure::Denied(denial) = &failure {
-                let refusal =
-                    Refusal::new(StatusCode::FORBIDDEN, failure.proxy_status(), failure.to_string());
-                return self.refuse(refusal, denial);
+    async fn resolve(&self, permit: &NamePermit) -> Result<Vec<Permit>, Unreached> {
+        self.context.resolver.resolve(permit).await.map_err(|failure| match failure {
+            ResolveFailure::Denied(denial) => Unreached::prohibited(denial),
+            ResolveFailure::NotFound(_) | ResolveFailure::Unanswered { .. } => {
+                let refusal = Refusal::bad_gateway(failure.proxy_status(), failure.to_string());
+                Unreached { refusal, denial: None }
             }
-            Refusal::bad_gateway(failure.proxy_status(), failure.to_string())
         })
     }
 

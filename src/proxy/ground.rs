@@ -123,7 +123,7 @@ fn named(
     let mut denied = None;
     for name in names {
         let judged = at_place(policy, (name.host(), name.port()), addr).and_then(|name| match read {
-            Reading::Never => policy.at_other(&name, addr.map(|addr| addr.ip())).into_result(),
+            Reading::Never => policy.at_unread(&name, addr.map(|addr| addr.ip())).into_result(),
             Reading::Perhaps => Ok(()),
         });
         match judged {

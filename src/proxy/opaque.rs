@@ -16,7 +16,6 @@ use super::leaning::Leaning;
 use super::way::Way;
 use super::{plain, tls};
 use crate::audit::FlowKind;
-use crate::http::Refusal;
 use crate::name::HostName;
 use crate::net::{self, Incoming};
 use crate::policy::{AtSyn, Denial, NamePermit, Opened, Permit, Service, Verdict};
@@ -56,13 +55,7 @@ pub(super) async fn serve(flow: &Flow, incoming: Incoming, goal: Goal) {
     let _leaning = name.as_ref().map(leaning);
     let dialling = async {
         match (permits, name) {
-            (None, Some(name)) => {
-                let dialled = flow.dial(&name).await;
-                let why = |refusal: &Refusal| {
-                    tracing::info!(flow = flow.id, host = %name.host(), why = refusal.text(), "not reached");
-                };
-                dialled.inspect_err(why).ok()
-            }
+            (None, Some(name)) => flow.dial_untold(&name).await,
             (permits, name) => dial(flow, permits.unwrap_or_default(), name).await,
         }
     };
@@ -183,7 +176,7 @@ fn unread(flow: &Flow, opened: &Opened, addr: Option<IpAddr>) -> Result<(Option<
     let policy = flow.context.policy.current();
     let mut denied = None;
     for name in names {
-        match policy.at_other(name, addr) {
+        match policy.at_unread(name, addr) {
             Verdict::Allow(()) => return Ok((Some(name.host().clone()), name.rule().to_string())),
             Verdict::Deny(denial) => denied = denied.or(Some(denial)),
         }
@@ -200,7 +193,7 @@ fn observe(flow: &Flow, opened: &Opened, addr: Option<IpAddr>) {
             AtSyn::Sniff | AtSyn::DialFirst { .. } | AtSyn::DialByName(_) => match opened {
                 Opened::Names(names) => {
                     let mut denied =
-                        names.iter().map(|name| enforced.at_other(name, addr).into_result().err());
+                        names.iter().map(|name| enforced.at_unread(name, addr).into_result().err());
                     denied.next().flatten().filter(|_| denied.all(|denial| denial.is_some()))
                 }
                 Opened::Address(_) => None,

@@ -144,14 +144,8 @@ async fn pass_through(flow: &Flow, hello: Guest, permit: &NamePermit) {
     if let Err(denial) = flow.stand.on(ground(None)) {
         return refuse(flow, hello, &denial, AlertDescription::AccessDenied).await;
     }
-    let connection = match flow.dial(permit).await {
-        Ok(connection) => connection,
-        Err(refusal) => {
-            tracing::info!(flow = flow.id, host = %permit.host(), why = refusal.text(), "not reached");
-            // The guest's side is reset by its drop: there is no TLS of ours to say more in.
-            return;
-        }
-    };
+    // Without one the guest's side is reset by its drop: there is no TLS of ours to say more in.
+    let Some(connection) = flow.dial_untold(permit).await else { return };
     let addr = connection.leave().addr();
     if let Err(denial) = flow.stand.on(ground(addr)) {
         return refuse(flow, hello, &denial, AlertDescription::AccessDenied).await;

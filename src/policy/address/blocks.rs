@@ -157,10 +157,9 @@ pub(super) const BLOCKS_6: &[Block<Ipv6Addr>] = &[
     v6([0xff00, 0, 0, 0], 8, Kind::Multicast, "ff00::/8"),
 ];
 
-/// The first address of each block that is special.
+/// The first address of each block.
 pub(super) fn firsts() -> impl Iterator<Item = IpAddr> {
-    let v4 = BLOCKS_4.iter().filter(|block| block.2.is_some()).map(|block| block.0.into());
-    v4.chain(BLOCKS_6.iter().filter(|block| block.2.is_some()).map(|block| block.0.into()))
+    BLOCKS_4.iter().map(|block| block.0.into()).chain(BLOCKS_6.iter().map(|block| block.0.into()))
 }
 
 /// What `addr` is for, and the block that says so.

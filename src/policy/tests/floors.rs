@@ -35,8 +35,26 @@ fn an_operators_address_for_a_name_is_judged_by_the_floor() {
         let policy = under(floor, &["allow api.example"], &sent);
         assert_eq!(at_addr(&policy, "api.example", "10.0.0.5").is_ok(), is_allowed, "{floor:?}");
     }
+    let sent = ["api.example:443:93.184.216.34:25"];
+    let mail = under(&["deny 93.184.216.0/24:25", "allow any:443,53"], &["allow api.example"], &sent);
+    assert!(at_addr(&mail, "api.example", "93.184.216.34").is_err());
     let public = under(&["allow any"], &["allow api.example"], &["api.example:443:93.184.216.34:8443"]);
     assert!(at_addr(&public, "api.example", "93.184.216.34").is_ok());
+}
+
+#[test]
+fn where_datagrams_are_led_is_judged_by_the_floor_as_udp() {
+    let sent = ["x.example:5000:10.9.9.9:123"];
+    for (floor, is_allowed) in [
+        (&["allow x.example:5000/udp", "deny 10.9.9.9:123/udp", "allow 10.0.0.0/8"][..], false),
+        (&["allow x.example:5000/udp", "allow 10.9.9.9:123/tcp"], false),
+        (&["allow x.example:5000/udp", "allow 10.9.9.9:123/udp"], true),
+    ] {
+        let policy = under(floor, &["allow x.example:5000/udp"], &sent);
+        let addr = "10.9.9.9".parse().unwrap();
+        let judged = policy.at_service_addr(&name("x.example"), Service::Udp(5000), addr).into_result();
+        assert_eq!(judged.is_ok(), is_allowed, "{floor:?}");
+    }
 }
 
 fn with_proxy(floor: &[&str], proxy: &str) -> Policy {
@@ -97,7 +115,7 @@ fn a_name_of_which_no_service_is_left_never_leaves_the_host() {
         (&["allow any"], &["deny evil.example:443", "allow *.example:443"], false),
         (&["allow any"], &["deny evil.example:443", "allow *.example:443,8443"], true),
         (&["allow any"], &["deny evil.example:1-65535", "allow any"], true),
-        (&["allow any"], &["deny evil.example:1-65535", "deny evil.example/icmp", "allow any"], true),
+        (&["allow any"], &["deny evil.example:1-65535", "deny evil.example/icmp", "allow any"], false),
         (&["allow any"], &["deny evil.example", "allow any"], false),
         (&["allow *.example:80"], &["allow evil.example:443"], false),
         (&["allow *.example:80-1000"], &["allow evil.example:443"], true),

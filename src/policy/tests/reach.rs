@@ -32,6 +32,7 @@ fn leave_for_all_addresses_is_leave_for_no_special_one() {
     }
     assert!(is_dialled(&with(&["allow 0.0.0.0/0"]), "93.184.216.34:22"));
     assert!(!is_dialled(&with(&["allow ::/0"]), "[fd00::1]:22"));
+    assert!(!is_dialled(&with(&["allow 4000::/3"]), "[5f00::1]:22"));
     assert!(is_dialled(&with(&["allow 0.0.0.0/0", "allow 10.0.0.0/8"]), "10.0.0.1:22"));
     for (block, addr) in [
         ("10.0.0.0/8", "10.1.2.3:22"),
@@ -59,14 +60,16 @@ fn a_request_is_judged_by_the_address_inside_as_well() {
 }
 
 #[test]
-fn a_denial_of_requests_is_about_every_port_and_about_http_alone() {
+fn a_denial_of_requests_is_about_every_port() {
     let policy = with(&["deny DELETE api.example", "allow api.example:8443", "allow api.example:22"]);
     let request =
         |method| policy.at_request(&origin("api.example", 8443), None, (method, "/x")).into_result().is_ok();
     assert!(request("GET") && !request("DELETE"));
     let ssh = policy.at_host(&name("api.example"), 22).into_result().unwrap();
-    assert!(policy.at_other(&ssh, None).into_result().is_ok(), "what is no HTTP holds no DELETE");
-    assert!(policy.at_unread(&ssh, None).into_result().is_err(), "what nobody looked at may");
+    assert!(policy.at_unread(&ssh, None).into_result().is_err(), "what nobody reads may hold one");
+    let first = with(&["allow api.example:22", "deny DELETE api.example"]);
+    let ssh = first.at_host(&name("api.example"), 22).into_result().unwrap();
+    assert!(first.at_unread(&ssh, None).into_result().is_ok());
 }
 
 #[test]
@@ -81,7 +84,9 @@ fn a_flow_without_a_name_is_judged_by_those_that_are_bound_to_its_address() {
     assert!(at(&named, &names) && at(&some, &names));
     names.bind(&name("api.test"), &[addr], Duration::from_secs(60), now);
     assert!(!at(&named, &names) && !at(&some, &names));
-    // Shared addresses are open where one of their names is.
+    let open = with(&["allow api.test", "allow cdn.test"]);
+    assert!(!at(&open, &names), "a name that nobody verifies opens nothing");
+    // Shared addresses are open where one of their names is not denied.
     names.bind(&name("cdn.test"), &[addr], Duration::from_secs(60), now);
     assert!(at(&named, &names) && at(&some, &names));
 }
@@ -99,6 +104,10 @@ fn a_denial_of_an_address_says_what_opens_it() {
     );
     let carried = hint(&policy, "[64:ff9b::a00:1]:22");
     assert_eq!(carried.hint, "--allow 10.0.0.1:22 --allow [64:ff9b::a00:1]:22");
+    let pasted = ["allow 10.0.0.1:22", "allow [64:ff9b::a00:1]:22"];
+    assert!(is_dialled(&with(&pasted), "[64:ff9b::a00:1]:22"));
+    assert!(is_dialled(&with(&["allow 10.0.0.0/8", "allow 64:ff9b::/96"]), "[64:ff9b::a00:1]:22"));
+    assert!(!is_dialled(&with(&["allow 64:ff9b::/96"]), "[64:ff9b::a00:1]:22"));
 }
 
 #[test]
