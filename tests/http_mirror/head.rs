@@ -163,7 +163,7 @@ async fn events_tell_what_was_asked_and_answered(alpn: Alpn) {
     let told = told.borrow();
     let [
         Event::Request { subject, status },
-        Event::Denied { subject: denied, refusal, answered: Answered::Already },
+        Event::Denied { subject: denied, refusal, answered: Answered::ByRefusal },
     ] = &told[..]
     else {
         panic!("{told:?}")
