@@ -6,6 +6,7 @@
 
 mod keys;
 mod order;
+mod standard;
 
 use std::time::Duration;
 
@@ -89,8 +90,9 @@ pub struct Limits {
     pub egress_bytes: usize,
     /// A UDP or echo association ends when for so long nothing has passed either way.
     pub udp_idle: Duration,
-    /// Refused flows that have a record of their own within [`Limits::refusals_window`]; the others are counted in
-    /// one, so that a scan does not fill the audit queue. Those whose guest is told an id are none of them.
+    /// Refused flows and denied questions that have a record of their own within [`Limits::refusals_window`]; the
+    /// others are counted in one, so that a scan does not fill the audit queue. Those whose guest is told an id are
+    /// none of them.
     pub refusals_told: usize where 0..,
     /// The stretch of time that [`Limits::refusals_told`] is for.
     pub refusals_window: Duration,
@@ -208,6 +210,9 @@ pub struct Limits {
     pub dns_in_flight: usize,
     /// Wait for one nameserver before the next is asked, where resolv.conf names no other.
     pub dns_timeout: Duration,
+    /// Wait for the last nameserver there is to ask, the last time, where resolv.conf names none: a zone may be slow,
+    /// and there is nobody to go on to. As long as other resolvers of one machine wait.
+    pub dns_last_timeout: Duration,
     /// Wait for all nameservers together: about as long as a guest's own resolver waits.
     pub dns_patience: Duration,
     /// Least time a binding lives, whatever the TTL said.
@@ -224,10 +229,20 @@ pub struct Limits {
     pub dns_negative_ttl_ceiling: Duration where NONE..,
     /// Answers kept, one a name and record type.
     pub dns_cached_answers: usize where ..=ENTRIES,
+    /// Octets that those cost in memory; the least recently used go first, and one that alone would take a large part
+    /// of it is not kept. What a server sends in 16 KiB may cost twenty times that.
+    pub dns_cache_memory: usize where 0..,
     /// Records kept of one answer.
     pub dns_answer_records: usize,
-    /// Octets of a DNS message over TCP or TLS, the guest's or a nameserver's.
+    /// Octets of a nameserver's message over TCP; also how much waits for a guest that does not read before the next
+    /// of its questions is taken.
     pub dns_message: usize where 512..=65_535,
+    /// Octets of a guest's message over TCP or TLS; a longer one ends its connection. One question has 271 at most, and
+    /// what EDNS adds is padding (RFC 8467 §4.1) and a few options.
+    pub dns_query: usize where 512..=65_535,
+    /// Octets of questions that are not whole yet and of answers that the guest does not read, on all its DNS
+    /// connections together; one that needs more then ends, counted.
+    pub dns_stream_memory: usize,
     /// Questions of one connection that are in flight at once; the guest's window holds back the others.
     pub dns_pipelined: usize where ..=1_024,
     /// CNAMEs followed in one answer.
@@ -242,6 +257,11 @@ pub struct Limits {
     pub dns_second_family: Duration where NONE..,
     /// Octets read of the host's hosts file and of its resolv.conf; the rest is not looked at.
     pub dns_host_file: u64,
+    /// How often those files are looked at, where there are questions: sooner than who changes one can ask, and not for
+    /// each of ten thousand questions a second.
+    pub dns_host_file_rest: Duration where NONE..,
+    /// Sockets kept for the next questions to nameservers. A question that finds none makes one.
+    pub dns_spare_sockets: usize where 0..=ENTRIES,
 
     /// The last denials of a running sandbox that `portcullis explain` can ask for; an older one is in the audit file.
     pub denials_kept: usize where 0..=QUEUED,
@@ -270,125 +290,6 @@ pub struct Limits {
     /// How long one request on the control socket may take, answer included.
     pub control_wait: Duration where ..=Duration::from_secs(3600),
 }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            flows: 16_384,
-            half_open: 256,
-            tombstones: 32_768,
-            time_wait: Duration::from_secs(10),
-            receive_ring: 512 << 10,
-            transmit_ring: 1 << 20,
-            spare_rings: 64,
-            ring_memory: 256 << 20,
-            frames_per_turn: 64,
-            bytes_per_turn: 256 << 10,
-            drain: Duration::from_secs(30),
-            datagrams: 64,
-            published_connections: 1_024,
-            published_peers: 256,
-            associations: 1_024,
-            associations_held: 256,
-            udp_queue: 64,
-            udp_queue_bytes: 512 << 10,
-            udp_memory: 64 << 20,
-            spare_datagrams: 256,
-            fragment_sets: 64,
-            fragments_per_set: 128,
-            fragment_life: Duration::from_secs(10),
-            icmp_errors: 1_000,
-            egress_frames: 1_024,
-            egress_bytes: 2 << 20,
-            udp_idle: Duration::from_secs(60),
-            refusals_told: 64,
-            refusals_window: Duration::from_secs(1),
-            dhcp_lease: Duration::from_secs(24 * 3600),
-            router_interval: Duration::from_secs(600),
-
-            sniff_bytes: 16 << 10,
-            sniff: Duration::from_secs(5),
-            handshake: Duration::from_secs(10),
-            dial: Duration::from_secs(10),
-            request_head: Duration::from_secs(30),
-            stalled_body: Duration::from_secs(60),
-
-            leaves: 1_024,
-            leaf_life: Duration::from_secs(24 * 3600),
-            upstream_sessions: 256,
-
-            header_fields: 100,
-            header_bytes: 64 << 10,
-            h2_streams: 128,
-            h2_stream_window: 1 << 20,
-            h2_connection_window: 4 << 20,
-            h1_buffer: 128 << 10,
-            h2_send_buffer: 256 << 10,
-            h2_pending_resets: 32,
-            h2_error_resets: 128,
-            collected_body: 1 << 20,
-            json_depth: 128,
-            part_head: 8 << 10,
-            scrub_silence: Duration::from_millis(15),
-            released_octets: 3,
-            retired_values: 16,
-            source_timeout: Duration::from_secs(30),
-            source_output: 64 << 10,
-            source_complaint: 1 << 10,
-            source_margin: Duration::from_secs(60),
-            source_retry: Duration::from_secs(1),
-            source_rest: Duration::from_secs(300),
-            source_poll: Duration::from_millis(500),
-            source_recheck: Duration::from_secs(30),
-            decoded_step: 64 << 10,
-            decoded_ratio: 200,
-            decoded_floor: 4 << 20,
-            decoded_window: 8 << 20,
-            websocket_frame: 64 << 10,
-            websocket_close: Duration::from_secs(2),
-            decoder_memory: 256 << 20,
-            quoted_text: 256,
-
-            dns_bindings: 16_384,
-            dns_bindings_per_name: 1_024,
-            dns_names_per_address: 256,
-            dns_mapped_names: 16_384,
-            dns_in_flight: 256,
-            dns_timeout: Duration::from_secs(2),
-            dns_patience: Duration::from_secs(12),
-            dns_ttl_floor: Duration::from_secs(60),
-            dns_tcp_idle: Duration::from_secs(30),
-            dns_ttl_ceiling: Duration::from_secs(24 * 3600),
-            dns_local_ttl: Duration::from_secs(5),
-            dns_negative_ttl_floor: Duration::from_secs(5),
-            dns_negative_ttl_ceiling: Duration::from_secs(300),
-            dns_cached_answers: 2_048,
-            dns_answer_records: 64,
-            dns_message: 16 << 10,
-            dns_pipelined: 16,
-            dns_aliases: 16,
-            dns_udp_payload: 1_232,
-            dns_nameserver_rest: Duration::from_secs(30),
-            dns_nameserver_memory: Duration::from_secs(3_600),
-            dns_second_family: Duration::from_millis(50),
-            dns_host_file: 1 << 20,
-
-            denials_kept: 1_024,
-            audit_line: 64 << 10,
-            learned: 4_096,
-            audit_queue: 4_096,
-            event_queue: 1_024,
-            shutdown: Duration::from_secs(5),
-
-            path_kept: 4 << 10,
-            live_rules: 1_024,
-            control_connections: 16,
-            control_request: 64 << 10,
-            control_answer: 16 << 20,
-            control_wait: Duration::from_secs(5),
-        }
-    }
 }
 
 #[cfg(test)]

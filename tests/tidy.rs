@@ -17,7 +17,7 @@ const SANS_IO: [&str; 8] = [
     "src/upstream",
     "src/websocket",
 ];
-const SHELLS: [&str; 18] = [
+const SHELLS: [&str; 20] = [
     "src/net/arrivals.rs",
     "src/net/driver.rs",
     "src/net/stream.rs",
@@ -27,8 +27,10 @@ const SHELLS: [&str; 18] = [
     "src/dns/lookup.rs",
     "src/dns/resolver.rs",
     "src/dns/resolver/operator.rs",
+    "src/dns/sockets.rs",
     "src/dns/stream.rs",
     "src/dns/watched.rs",
+    "src/dns/zone.rs",
     "src/sniff/rewind.rs",
     // The world's edge is a trait over tokio's own socket.
     "src/policy/permit.rs",

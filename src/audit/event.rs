@@ -143,10 +143,13 @@ pub enum Event {
         /// How many flows ended because of it, each with a denial of its own.
         ended: usize,
     },
-    /// Flows were refused faster than each is told (`Limits::refusals_told`).
+    /// Flows were refused, or questions denied, faster than each is told (`Limits::refusals_told`).
     Denials {
         /// So many more than have a record of their own.
         count: u64,
+        /// Whether they were let by all the same, under `--observe`.
+        #[serde(skip_serializing_if = "is_enforced")]
+        observed: bool,
     },
 }
 

@@ -95,9 +95,9 @@ impl Audit {
         self.ids.next()
     }
 
-    /// Counts a denial of a flow in the tally alone, where its record is one with others.
-    pub fn tally(&self, denial: &Denial) {
-        self.denials.count_flow(denial.observed, &denial.target);
+    /// Counts a denial on a flow, or before there was one, in the tally alone: its record is one with others.
+    pub fn tally(&self, flow: Option<u64>, denial: &Denial) {
+        self.denials.count(denial.observed, flow, &denial.target);
     }
 
     /// A denial that is still kept (`Limits::denials_kept`).

@@ -52,7 +52,8 @@ impl Stats {
             Event::Injection { .. } => (&mut self.injections, 1),
             Event::Denial { observed: false, .. } => (&mut self.denials, 1),
             Event::Denial { observed: true, .. } => (&mut self.observed, 1),
-            Event::Denials { count } => (&mut self.denials, *count),
+            Event::Denials { count, observed: false } => (&mut self.denials, *count),
+            Event::Denials { count, observed: true } => (&mut self.observed, *count),
             // The one says where a port is, the other what a secret is; nothing has happened with them yet.
             Event::Published { .. } | Event::Secret { .. } | Event::Policy { .. } => return,
         };

@@ -17,19 +17,17 @@ struct Tally(Mutex<BTreeMap<String, u64>>);
 
 /// Distinct targets that are told apart; later ones count as one, so that a scan costs no memory.
 const TARGETS_TOLD_APART: usize = 256;
+/// What those later ones are counted as.
+const OTHERS: &str = "others";
 /// Targets named in the one line at exit.
 const TARGETS_NAMED: usize = 4;
 
 impl Denials {
     pub(super) fn count(&self, observed: bool, flow: Option<u64>, target: &str) {
         match flow {
-            Some(_) => self.count_flow(observed, target),
+            Some(_) => self.of(observed).count(target),
             None => self.of(observed).count_question(target),
         }
-    }
-
-    pub(super) fn count_flow(&self, observed: bool, target: &str) {
-        self.of(observed).count(target);
     }
 
     fn of(&self, observed: bool) -> &Tally {
@@ -63,8 +61,13 @@ impl Tally {
         let mut tally = self.lock();
         let has_flow =
             tally.range(prefix.clone()..).next().is_some_and(|(target, _)| target.starts_with(&prefix));
-        if !has_flow && (tally.len() < TARGETS_TOLD_APART || tally.contains_key(name)) {
+        if has_flow {
+            return;
+        }
+        if tally.len() < TARGETS_TOLD_APART || tally.contains_key(name) {
             tally.insert(name.to_owned(), 1);
+        } else {
+            *tally.entry(OTHERS.to_owned()).or_default() += 1;
         }
     }
 
@@ -76,7 +79,7 @@ impl Tally {
         if let Some(count) = tally.get_mut(target) {
             *count += 1;
         } else {
-            let key = if tally.len() < TARGETS_TOLD_APART { target } else { "others" };
+            let key = if tally.len() < TARGETS_TOLD_APART { target } else { OTHERS };
             *tally.entry(key.to_owned()).or_default() += 1;
         }
     }
@@ -110,6 +113,16 @@ mod tests {
         let denials = Denials::default();
         for port in 0..10_000 {
             denials.count(false, Some(1), &format!("a:{port}"));
+        }
+        assert!(denials.denied.lock().len() <= TARGETS_TOLD_APART + 1);
+        assert!(denials.summary().unwrap().starts_with("10000 denials: others (9744)"));
+    }
+
+    #[test]
+    fn a_flood_of_names_is_counted_whole() {
+        let denials = Denials::default();
+        for name in 0..10_000 {
+            denials.count(false, None, &format!("n{name}.example"));
         }
         assert!(denials.denied.lock().len() <= TARGETS_TOLD_APART + 1);
         assert!(denials.summary().unwrap().starts_with("10000 denials: others (9744)"));

@@ -90,10 +90,8 @@ impl Asked {
     /// The question about `topic`; `None` where the name does not fit the wire.
     pub(super) fn new(topic: &Topic, manner: Manner, dice: &Dice) -> Option<Self> {
         let [high, low, letters @ ..] = dice;
-        let mut name = wire_name(topic.host.as_str())?;
-        if manner.mixed {
-            name = wire_name(&mix(topic.host.as_str(), letters))?;
-        }
+        let host = topic.host.as_str();
+        let name = if manner.mixed { wire_name(&mix(host, letters))? } else { wire_name(host)? };
         let query = Query::query(name, topic.wanted);
         Some(Self { id: u16::from_be_bytes([*high, *low]), query, manner })
     }

@@ -1,21 +1,22 @@
 //! One question to one nameserver.
 //!
-//! Shell: UDP with a socket of its own for each question, TCP where the answer was cut or there is doubt, and once more
-//! in a plainer manner where the server does not understand ours. It chooses no server. Invariant: an answer is taken only from
-//! the server asked, to the port, the id, the question and the letters of that asking.
+//! Shell: UDP from a port of its own for each question, TCP where the answer was cut or there is doubt, and once more in
+//! a plainer manner where the server does not understand ours. It chooses no server. Invariant: an answer is taken only
+//! from the server asked, to the port, the id, the question and the letters of that asking.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use hickory_proto::op::ResponseCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::limits::Limits;
 
 use super::answer::{Asked, Dice, Heard, Manner, Records, Topic};
 use super::forwarder::ForwardError;
+use super::sockets::Sockets;
 
 /// Octets read of one datagram; more than any server sends to the payload we offer.
 const DATAGRAM: usize = 4096;
@@ -33,6 +34,7 @@ pub(super) struct Asking<'a> {
     pub(super) timeout: Duration,
     /// For all of it.
     pub(super) deadline: Instant,
+    pub(super) sockets: &'a Sockets,
     pub(super) limits: &'a Limits,
 }
 
@@ -100,19 +102,15 @@ impl Asking<'_> {
     }
 
     async fn by_datagram(&self, asked: &Asked) -> io::Result<Heard> {
-        let any = match self.server {
-            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-        };
-        // The kernel picks the port at random; connected, so that nobody else's datagram gets in.
-        let socket = UdpSocket::bind(any).await?;
-        socket.connect(self.server).await?;
+        let socket = self.sockets.connected(self.server).await?;
         socket.send(&asked.encode(self.limits)).await?;
-        let mut datagram = vec![0; DATAGRAM];
+        let mut datagram = Vec::with_capacity(DATAGRAM);
         for _ in 0..STRAYS {
-            let length = socket.recv(&mut datagram).await?;
-            let heard = asked.hear(datagram.get(..length).unwrap_or_default(), self.limits);
+            datagram.clear();
+            socket.recv_buf(&mut datagram).await?;
+            let heard = asked.hear(&datagram, self.limits);
             if !matches!(heard, Heard::NotOurs) {
+                self.sockets.give_back(socket, self.server);
                 return Ok(heard);
             }
         }

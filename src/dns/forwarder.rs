@@ -2,9 +2,9 @@
 //!
 //! Shell: which servers there are, in which order they are asked, and who is asked next where one fails. It judges
 //! nothing. Invariant: nobody is asked but the configured servers or, where there are none, those of resolv.conf; a
-//! question ends within [`Limits::dns_patience`].
+//! question ends within [`Limits::dns_patience`]; what is logged is about servers, however many questions there are.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -23,10 +23,12 @@ use crate::name::HostName;
 
 use super::answer::{Records, Topic};
 use super::exchange::Asking;
-use super::hosts::{Hosts, ResolvConf, parse_resolv_conf};
+use super::hosts::{Hosts, Listed, ResolvConf, parse_resolv_conf};
 use super::nameserver::Nameserver;
+use super::sockets::Sockets;
 use super::standing::Standing;
 use super::watched::Watched;
+use super::zone;
 
 /// Times the list of servers is gone through where nobody says otherwise: a datagram may be lost.
 const ATTEMPTS: u32 = 2;
@@ -45,6 +47,11 @@ pub(super) struct Forwarder {
     named: RefCell<HashMap<HostName, (Instant, Vec<IpAddr>)>>,
     /// Whoever looks for such addresses has it; others wait and find them.
     naming: Mutex<()>,
+    sockets: Sockets,
+    /// Whether there is nobody to ask, as it was told last.
+    alone: Cell<bool>,
+    /// The list of which it was told that a part cannot be used.
+    partial: RefCell<Option<Rc<ResolvConf>>>,
     limits: Arc<Limits>,
 }
 
@@ -79,6 +86,8 @@ struct Plan<'a> {
     standing: &'a RefCell<Standing>,
     servers: Vec<SocketAddr>,
     timeout: Duration,
+    /// For the last try of all.
+    last_timeout: Duration,
     attempts: u32,
     deadline: Instant,
 }
@@ -91,7 +100,7 @@ impl Forwarder {
         hosts: Rc<Watched<Hosts>>,
         limits: Arc<Limits>,
     ) -> Self {
-        let system = Watched::new(resolv_conf, limits.dns_host_file, parse_resolv_conf);
+        let system = Watched::new(resolv_conf, &limits, parse_resolv_conf);
         Self {
             configured,
             system,
@@ -100,6 +109,9 @@ impl Forwarder {
             system_standing: RefCell::default(),
             named: RefCell::default(),
             naming: Mutex::default(),
+            sockets: Sockets::new(limits.dns_spare_sockets),
+            alone: Cell::default(),
+            partial: RefCell::default(),
             limits,
         }
     }
@@ -110,52 +122,115 @@ impl Forwarder {
         let plan = if self.configured.is_empty() {
             self.by_system(&self.standing, deadline)
         } else {
-            self.by_config(deadline).await?
+            self.by_config(deadline).await
         };
-        self.ask_each(plan, topic).await
+        self.tell_of_plan(plan.as_ref().err());
+        self.ask_each(plan?, topic).await
+    }
+
+    /// Logs that there is nobody to ask, once, and once that there is again.
+    fn tell_of_plan(&self, error: Option<&ForwardError>) {
+        if self.alone.replace(error.is_some()) == error.is_some() {
+            return;
+        }
+        match error {
+            Some(error) => tracing::warn!(%error, "no name can be resolved"),
+            None => tracing::warn!("there is a nameserver again"),
+        }
+    }
+
+    /// Logs that a server is behind an interface that is not there, once for a list.
+    fn tell_of_zone(&self, conf: &Rc<ResolvConf>, server: &Listed) {
+        let mut partial = self.partial.borrow_mut();
+        if !partial.as_ref().is_some_and(|told| Rc::ptr_eq(told, conf)) {
+            tracing::warn!(%server, "this host has no such interface; the nameserver is not asked");
+            *partial = Some(Rc::clone(conf));
+        }
     }
 
     async fn ask_each(&self, mut plan: Plan<'_>, topic: &Topic) -> Result<Records, ForwardError> {
         let mut failure = ForwardError::NoNameserver;
-        for _ in 0..plan.attempts {
+        for attempt in 1..=plan.attempts {
             plan.standing.borrow_mut().order(&mut plan.servers, now());
-            for server in plan.servers.iter().copied() {
-                let Plan { standing, timeout, deadline, .. } = plan;
-                if Instant::now() >= deadline {
+            let mut silent = Vec::new();
+            for (place, server) in plan.servers.iter().copied().enumerate() {
+                if Instant::now() >= plan.deadline {
                     return Err(failure);
                 }
-                let manner = standing.borrow().manner(server);
-                let asking = Asking { server, topic, timeout, deadline, limits: &self.limits };
-                let answered = asking.ask(manner).await;
-                let mut standing = standing.borrow_mut();
-                match answered {
-                    Ok((records, manner)) => {
-                        standing.answered(server, manner, (&self.limits, now()));
-                        return Ok(records);
-                    }
+                let is_last = attempt == plan.attempts && place + 1 == plan.servers.len();
+                let timeout = if is_last { plan.last_timeout } else { plan.timeout };
+                match self.ask_one((server, timeout), topic, &plan).await {
+                    Ok(records) => return Ok(records),
                     Err(error) => {
-                        standing.failed(server, &self.limits, now());
+                        if matches!(error, ForwardError::Timeout(_)) {
+                            silent.push(server);
+                        }
                         failure = error;
                     }
                 }
             }
-            // A server's word is not changed by asking again.
-            if !matches!(failure, ForwardError::Timeout(_)) {
+            // A server's word is not changed by asking again; a datagram may have been lost.
+            if silent.is_empty() {
                 break;
             }
+            plan.servers = silent;
         }
         Err(failure)
     }
 
-    fn by_system<'a>(&self, standing: &'a RefCell<Standing>, deadline: Instant) -> Plan<'a> {
+    async fn ask_one(
+        &self,
+        (server, timeout): (SocketAddr, Duration),
+        topic: &Topic,
+        &Plan { standing, deadline, .. }: &Plan<'_>,
+    ) -> Result<Records, ForwardError> {
+        let manner = standing.borrow().manner(server);
+        let (sockets, limits) = (&self.sockets, &self.limits);
+        let asking = Asking { server, topic, timeout, deadline, sockets, limits };
+        let answered = asking.ask(manner).await;
+        let mut standing = standing.borrow_mut();
+        match answered {
+            Ok((records, manner)) => {
+                if standing.answered(server, manner, (&self.limits, now())) {
+                    tracing::warn!(%server, "nameserver answers again");
+                }
+                Ok(records)
+            }
+            Err(error) => {
+                // That a name has no form on the wire is no fault of the server's.
+                let is_its = error != ForwardError::Name;
+                if is_its && standing.failed(server, &self.limits, now()) {
+                    tracing::warn!(%error, "nameserver fails");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn by_system<'a>(
+        &self,
+        standing: &'a RefCell<Standing>,
+        deadline: Instant,
+    ) -> Result<Plan<'a>, ForwardError> {
         let conf = self.system.read();
-        Plan {
+        let mut servers = Vec::with_capacity(conf.servers.len());
+        for server in &conf.servers {
+            match server.socket_addr(zone::number_of) {
+                Some(addr) => servers.push(addr),
+                None => self.tell_of_zone(&conf, server),
+            }
+        }
+        if servers.is_empty() {
+            return Err(ForwardError::NoNameserver);
+        }
+        Ok(Plan {
             standing,
-            servers: conf.servers.clone(),
+            servers,
             timeout: conf.timeout.unwrap_or(self.limits.dns_timeout),
+            last_timeout: conf.timeout.unwrap_or(self.limits.dns_last_timeout),
             attempts: conf.attempts.unwrap_or(ATTEMPTS),
             deadline,
-        }
+        })
     }
 
     /// Fails where all servers are names, none of which has an address.
@@ -178,8 +253,9 @@ impl Forwarder {
         match nameless {
             Some(name) if servers.is_empty() => Err(ForwardError::Nameless(name.clone())),
             Some(_) | None => {
-                let (standing, timeout) = (&self.standing, self.limits.dns_timeout);
-                Ok(Plan { standing, servers, timeout, attempts: ATTEMPTS, deadline })
+                let Limits { dns_timeout: timeout, dns_last_timeout: last_timeout, .. } = *self.limits;
+                let standing = &self.standing;
+                Ok(Plan { standing, servers, timeout, last_timeout, attempts: ATTEMPTS, deadline })
             }
         }
     }
@@ -199,8 +275,8 @@ impl Forwarder {
         let [v4, v6] = [RecordType::A, RecordType::AAAA].map(|wanted| Topic { host: name.clone(), wanted });
         // Half of the time at most: the question itself is still to come.
         let deadline = deadline.min(Instant::now() + self.limits.dns_patience / 2);
-        let plan = || self.by_system(&self.system_standing, deadline);
-        let (v4, v6) = tokio::join!(self.ask_each(plan(), &v4), self.ask_each(plan(), &v6));
+        let ask = async |topic| self.ask_each(self.by_system(&self.system_standing, deadline)?, topic).await;
+        let (v4, v6) = tokio::join!(ask(&v4), ask(&v6));
         let found: Vec<Records> =
             [v4, v6].into_iter().flatten().filter(|records| !records.data.is_empty()).collect();
         let ttl = found.iter().map(|records| records.ttl).min();

@@ -9,8 +9,16 @@ use bytes::{Buf, Bytes, BytesMut};
 /// What came of a stream and is not yet taken out.
 #[derive(Debug)]
 pub(super) struct Framing {
-    came: BytesMut,
+    came: Buffer,
     longest: usize,
+}
+
+/// Octets on their way, which hold no memory once they have gone on.
+#[derive(Debug, Default)]
+pub(super) struct Buffer {
+    octets: BytesMut,
+    /// The most room there was since it was empty: what was taken from the front is still held.
+    room: usize,
 }
 
 /// A message that is announced as longer than any question.
@@ -23,36 +31,72 @@ const LENGTH: usize = 2;
 impl Framing {
     /// Takes messages of at most `longest` octets.
     pub(super) fn new(longest: usize) -> Self {
-        Self { came: BytesMut::new(), longest }
+        Self { came: Buffer::default(), longest }
     }
 
     /// Where what comes is to be put.
     pub(super) fn buffer(&mut self) -> &mut BytesMut {
-        &mut self.came
+        &mut self.came.octets
+    }
+
+    /// Octets of memory held.
+    pub(super) fn held(&mut self) -> usize {
+        self.came.held()
     }
 
     /// The next whole message.
     pub(super) fn take(&mut self) -> Result<Option<Bytes>, TooLong> {
-        let Some(&[high, low]) = self.came.first_chunk::<LENGTH>() else {
+        let came = &mut self.came.octets;
+        let Some(&[high, low]) = came.first_chunk::<LENGTH>() else {
             return Ok(None);
         };
         let length = usize::from(u16::from_be_bytes([high, low]));
         if length > self.longest {
             return Err(TooLong);
         }
-        if self.came.len() < LENGTH + length {
+        if came.len() < LENGTH + length {
             return Ok(None);
         }
-        self.came.advance(LENGTH);
-        Ok(Some(self.came.split_to(length).freeze()))
+        came.advance(LENGTH);
+        let message = came.split_to(length).freeze();
+        self.came.release();
+        Ok(Some(message))
     }
 }
 
-/// Puts `message` behind what is to be sent already; one that is too long for its length is left out.
-pub(super) fn put(out: &mut BytesMut, message: &[u8]) {
-    if let Ok(length) = u16::try_from(message.len()) {
-        out.extend_from_slice(&length.to_be_bytes());
-        out.extend_from_slice(message);
+impl Buffer {
+    /// The octets; who takes some of them away says so by [`Buffer::release`].
+    pub(super) fn octets(&mut self) -> &mut BytesMut {
+        &mut self.octets
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.octets.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.octets.is_empty()
+    }
+
+    /// Gives the memory back where nothing is left.
+    pub(super) fn release(&mut self) {
+        if self.octets.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    /// Octets of memory held.
+    pub(super) fn held(&mut self) -> usize {
+        self.room = self.room.max(self.octets.capacity());
+        self.room
+    }
+
+    /// Puts `message` behind what is there already; one that is too long for its length is left out.
+    pub(super) fn put(&mut self, message: &[u8]) {
+        if let Ok(length) = u16::try_from(message.len()) {
+            self.octets.extend_from_slice(&length.to_be_bytes());
+            self.octets.extend_from_slice(message);
+        }
     }
 }
 
@@ -62,13 +106,13 @@ mod tests {
 
     #[test]
     fn messages_come_out_whole_at_every_split() {
-        let mut stream = BytesMut::new();
+        let mut stream = Buffer::default();
         let messages: [&[u8]; 4] = [b"one", b"", &[7; 300], b"x"];
-        messages.iter().for_each(|message| put(&mut stream, message));
+        messages.iter().for_each(|message| stream.put(message));
         for piece in 1..stream.len() {
             let mut framing = Framing::new(300);
             let mut taken = Vec::new();
-            for octets in stream.chunks(piece) {
+            for octets in stream.octets().chunks(piece) {
                 framing.buffer().extend_from_slice(octets);
                 while let Some(message) = framing.take().unwrap() {
                     taken.push(message);
@@ -76,6 +120,7 @@ mod tests {
             }
             assert!(taken.iter().map(|message| &message[..]).eq(messages), "{piece}");
             assert!(framing.buffer().is_empty());
+            assert_eq!(framing.held(), 0);
         }
     }
 
@@ -92,5 +137,19 @@ mod tests {
         framing.buffer().extend_from_slice(&[1, 0, 1, 2, 3]);
         assert_eq!(framing.take(), Ok(None));
         assert_eq!(framing.buffer().len(), 5);
+    }
+
+    #[test]
+    fn memory_is_held_for_what_came_and_not_for_what_is_announced() {
+        let mut framing = Framing::new(4_096);
+        framing.buffer().extend_from_slice(&4_096u16.to_be_bytes());
+        for came in 1..4_096 {
+            framing.buffer().extend_from_slice(&[0]);
+            assert_eq!(framing.take(), Ok(None));
+            assert!(framing.held() <= 64 + 2 * came, "{came}");
+        }
+        framing.buffer().extend_from_slice(&[0, 0]);
+        framing.take().unwrap().unwrap();
+        assert!(framing.held() > 4_096, "the whole is held while a part of the next is");
     }
 }

@@ -4,7 +4,8 @@
 //! name of the hosts file is canonical, or it is not there.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -17,11 +18,19 @@ pub(super) type Hosts = HashMap<HostName, Vec<IpAddr>>;
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct ResolvConf {
     /// In the order to ask.
-    pub(super) servers: Vec<SocketAddr>,
+    pub(super) servers: Vec<Listed>,
     /// `options timeout:`, where it is there.
     pub(super) timeout: Option<Duration>,
     /// `options attempts:`, where it is there.
     pub(super) attempts: Option<u32>,
+}
+
+/// A nameserver as resolv.conf writes it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Listed {
+    addr: IpAddr,
+    /// The interface behind which a link-local address is: its name or its number.
+    zone: Option<String>,
 }
 
 /// Nameservers the C library would use; it looks at no more.
@@ -57,16 +66,46 @@ pub(super) fn parse_resolv_conf(text: &str) -> ResolvConf {
         let mut words = words(line, &['#', ';']);
         match words.next() {
             Some("nameserver") => {
-                let addr = words.next().and_then(|word| word.parse::<IpAddr>().ok());
-                if let Some(addr) = addr.filter(|_| conf.servers.len() < MAX_NAMESERVERS) {
-                    conf.servers.push(SocketAddr::new(addr, PORT));
-                }
+                let server = words.next().and_then(Listed::parse);
+                conf.servers.extend(server.filter(|_| conf.servers.len() < MAX_NAMESERVERS));
             }
             Some("options") => words.for_each(|option| conf.option(option)),
             Some(_) | None => {}
         }
     }
     conf
+}
+
+impl Listed {
+    fn parse(text: &str) -> Option<Self> {
+        match text.split_once('%') {
+            None => Some(Self { addr: text.parse().ok()?, zone: None }),
+            Some((addr, zone)) => {
+                let addr: Ipv6Addr = addr.parse().ok()?;
+                Some(Self { addr: addr.into(), zone: Some(zone.to_owned()) })
+            }
+        }
+    }
+
+    /// Where it is asked; `None` where this host has no such interface. `number` finds an interface by its name.
+    pub(super) fn socket_addr(&self, number: impl FnOnce(&str) -> Option<u32>) -> Option<SocketAddr> {
+        match (self.addr, &self.zone) {
+            (IpAddr::V6(addr), Some(zone)) => {
+                let number = zone.parse().ok().or_else(|| number(zone))?;
+                Some(SocketAddrV6::new(addr, PORT, 0, number).into())
+            }
+            (addr, _) => Some(SocketAddr::new(addr, PORT)),
+        }
+    }
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.zone {
+            Some(zone) => write!(f, "{}%{}", self.addr, zone.escape_debug()),
+            None => self.addr.fmt(f),
+        }
+    }
 }
 
 impl ResolvConf {
@@ -121,10 +160,21 @@ mod tests {
             "search a.example\nnameserver 127.0.0.53 # stub\n; nameserver 9.9.9.9\nnameserver nonsense\n\
              nameserver\noptions edns0\nnameserver 2001:4860:4860::8888\nnameserver 1.1.1.1\nnameserver 8.8.8.8\n",
         );
-        let expected: Vec<SocketAddr> = ["127.0.0.53:53", "[2001:4860:4860::8888]:53", "1.1.1.1:53"]
-            .map(|text| text.parse().unwrap())
-            .into();
-        assert_eq!(conf, ResolvConf { servers: expected, ..ResolvConf::default() });
+        let asked: Vec<_> = conf.servers.iter().map(|server| server.socket_addr(|_| None).unwrap()).collect();
+        let expected = ["127.0.0.53:53", "[2001:4860:4860::8888]:53", "1.1.1.1:53"];
+        assert_eq!(asked, expected.map(|text| text.parse().unwrap()));
+        assert_eq!((conf.timeout, conf.attempts), (None, None));
+    }
+
+    #[test]
+    fn a_link_local_nameserver_is_behind_its_interface() {
+        let conf = parse_resolv_conf(
+            "nameserver fe80::1%eth0\nnameserver fe80::2%7\nnameserver fe80::3%\nnameserver 10.0.0.1%eth0\n",
+        );
+        let number = |name: &str| (name == "eth0").then_some(2);
+        let asked: Vec<_> = conf.servers.iter().map(|server| server.socket_addr(number)).collect();
+        let [one, other] = ["[fe80::1%2]:53", "[fe80::2%7]:53"].map(|text| text.parse().ok());
+        assert_eq!(asked, [one, other, None]);
     }
 
     #[test]

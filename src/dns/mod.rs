@@ -3,7 +3,7 @@
 //! Questions end here and are answered anew; only a name that a rule allows is asked of anyone else. It knows
 //! nothing of frames and flows. Invariant: no byte of a guest's question leaves the host but an allowed name and the
 //! type of a record that may be asked for it, in letters of our own choice of case. [`Resolver`] and its stream, the
-//! forwarder with its exchanges and flights, and the watched files are the shell; everything else reads no clock and
+//! forwarder with its exchanges, sockets and flights, the watched files and the interfaces are the shell; everything else reads no clock and
 //! touches no socket.
 
 #![warn(clippy::indexing_slicing)]
@@ -24,10 +24,14 @@ mod question;
 mod reply;
 mod resolver;
 mod reverse;
+mod room;
+mod sockets;
 mod standing;
 mod stats;
 mod stream;
 mod watched;
+mod weight;
+mod zone;
 
 pub use forwarder::ForwardError;
 pub use lookup::ResolveFailure;

@@ -36,6 +36,7 @@ use super::observe;
 use super::question::{Kind, Parsed, Question, wire_name};
 use super::reply::{self, Content, Transport};
 use super::reverse;
+use super::room::Room;
 use super::stats::Stats;
 use super::watched::Watched;
 
@@ -56,7 +57,8 @@ pub struct Setup {
     pub resolv_conf: PathBuf,
     /// The host's hosts file, read again when it changes.
     pub hosts: PathBuf,
-    /// Told of each question that was denied and of each name whose addresses were all refused.
+    /// Told of each name that was denied and of each that has an address which was refused; not of the same twice in
+    /// a row within [`Limits::dns_local_ttl`].
     pub on_denial: Option<OnDenial>,
 }
 
@@ -82,7 +84,10 @@ pub struct Resolver {
     pub(super) forwarder: Forwarder,
     pub(super) flights: Flights,
     pub(super) in_flight: Semaphore,
+    pub(super) streams: Room,
     on_denial: Option<OnDenial>,
+    /// What was told last, and when.
+    told: RefCell<Option<(Denial, Instant)>>,
     counts: Cell<Stats>,
 }
 
@@ -103,20 +108,22 @@ impl Resolver {
             gateways,
             MappedPrefix::from_random(random).apart_from(gateways.v6),
         );
-        let hosts = Rc::new(Watched::new(hosts, limits.dns_host_file, parse_hosts));
+        let hosts = Rc::new(Watched::new(hosts, &limits, parse_hosts));
         let forwarder = Forwarder::new(nameservers, resolv_conf, Rc::clone(&hosts), Arc::clone(&limits));
         Ok(Self {
             swept: RefCell::new(policy.current()),
             names: RefCell::new(names),
-            cache: RefCell::new(Cache::new(&limits)),
-            operators: RefCell::new(Cache::new(&limits)),
+            cache: RefCell::new(Cache::new(Arc::clone(&limits))),
+            operators: RefCell::new(Cache::new(Arc::clone(&limits))),
             hosts,
             forwarder,
             flights: Flights::default(),
             in_flight: Semaphore::new(limits.dns_in_flight),
+            streams: Room::new(limits.dns_stream_memory),
             policy,
             limits,
             on_denial,
+            told: RefCell::default(),
             counts: Cell::default(),
         })
     }
@@ -207,6 +214,8 @@ impl Resolver {
         observe::watch(self, &policy, (question, &host));
         match kind {
             Kind::Address(family) => self.address(&host, family, &standing).await,
+            // By a rule, the name is not there at all; by default it has an address.
+            Kind::Service if matches!(standing, AtQuestion::Forbid(_)) => Content::NxDomain,
             Kind::Service => Content::NoData,
             Kind::Any | Kind::Record(_) | Kind::Pointer | Kind::Other | Kind::Transfer => match standing {
                 AtQuestion::Deny(_) | AtQuestion::Forbid(_) => Content::NxDomain,
@@ -255,8 +264,8 @@ impl Resolver {
             return self.failed();
         }
         let (told, refused) = sift(&policy, host, &records);
+        refused.iter().for_each(|denial| self.report(denial));
         if told.is_empty() {
-            refused.iter().for_each(|denial| self.report(denial));
             return none(&records);
         }
         self.names.borrow_mut().bind(host, &told, ttl, now());
@@ -308,8 +317,15 @@ impl Resolver {
         }
     }
 
+    /// Tells of a denial; a guest asks for a name's addresses, its services and their texts at once, which is one.
     pub(super) fn report(&self, denial: &Denial) {
-        if let Some(on_denial) = &self.on_denial {
+        let Some(on_denial) = &self.on_denial else { return };
+        let now = now();
+        let is_same = |(last, when): &(Denial, Instant)| {
+            last == denial && now.saturating_duration_since(*when) < self.limits.dns_local_ttl
+        };
+        if !self.told.borrow().as_ref().is_some_and(is_same) {
+            self.told.replace(Some((denial.clone(), now)));
             on_denial(denial);
         }
     }

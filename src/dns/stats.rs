@@ -15,6 +15,8 @@ pub struct Stats {
     pub denied: u64,
     /// Questions that could not be answered: no nameserver did, or too many were in flight.
     pub failed: u64,
+    /// Connections that ended because all together held too much (`Limits::dns_stream_memory`).
+    pub crowded: u64,
     /// Questions sent to nameservers, those of our own dials among them.
     pub forwarded: u64,
 }

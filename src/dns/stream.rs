@@ -3,21 +3,22 @@
 //! Shell: messages with their length in front, many in flight, each answered when its answer is there
 //! ([RFC 7766 §6.2.1.1](https://www.rfc-editor.org/rfc/rfc7766#section-6.2.1.1),
 //! [RFC 7858 §3.3](https://www.rfc-editor.org/rfc/rfc7858#section-3.3)). Invariant: at most [`Limits::dns_pipelined`]
-//! questions of a connection are in flight, and a guest that sends without reading is held back by its own window.
+//! questions of a connection are in flight, a guest that sends without reading is held back by its own window, and all
+//! connections together hold no more than [`Limits::dns_stream_memory`].
 
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::Poll;
 
-use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, WriteHalf};
 use tokio::time::{Instant, sleep_until};
 
 #[cfg(doc)]
 use crate::limits::Limits;
 
-use super::framing::{Framing, put};
+use super::framing::{Buffer, Framing};
+use super::room::Full;
 use super::{Resolver, Transport};
 
 impl Resolver {
@@ -25,8 +26,9 @@ impl Resolver {
     pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<()> {
         let limits = self.limits();
         let (mut reader, writer) = tokio::io::split(stream);
-        let mut sending = Sending { writer, out: BytesMut::new(), unflushed: false };
-        let mut framing = Framing::new(limits.dns_message);
+        let mut sending = Sending { writer, out: Buffer::default(), unflushed: false };
+        let mut framing = Framing::new(limits.dns_query);
+        let mut part = self.streams.part();
         let mut answers = Answers(Vec::new());
         let mut open = true;
         let mut last = Instant::now();
@@ -39,6 +41,10 @@ impl Resolver {
                 let Some(query) = taken else { break };
                 last = Instant::now();
                 answers.0.push(Box::pin(async move { self.answer(&query, Transport::Tcp).await }));
+            }
+            if let Err(Full) = part.hold(framing.held() + sending.out.held()) {
+                self.count(|counts| counts.crowded += 1);
+                return Err(io::ErrorKind::OutOfMemory.into());
             }
             let waiting = !answers.0.is_empty();
             if !open && !waiting && !sending.is_due() {
@@ -53,7 +59,7 @@ impl Resolver {
                         open = false;
                         framing.buffer().clear();
                     } else {
-                        put(&mut sending.out, &answer);
+                        sending.out.put(&answer);
                     }
                 }
                 sent = sending.go_on(), if sending.is_due() => {
@@ -94,7 +100,7 @@ impl Answers<'_> {
 /// What goes to the guest.
 struct Sending<S> {
     writer: WriteHalf<S>,
-    out: BytesMut,
+    out: Buffer,
     unflushed: bool,
 }
 
@@ -111,9 +117,10 @@ impl<S: AsyncWrite + Unpin> Sending<S> {
             return Ok(());
         }
         self.unflushed = true;
-        if self.writer.write_buf(&mut self.out).await? == 0 {
+        if self.writer.write_buf(self.out.octets()).await? == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
+        self.out.release();
         Ok(())
     }
 }

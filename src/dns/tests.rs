@@ -1,6 +1,7 @@
 //! The DNS service against a scripted nameserver on loopback.
 
 mod asking;
+mod failing;
 mod live;
 mod malformed;
 mod records;
@@ -162,7 +163,7 @@ fn policy() -> Policy {
 
 /// A resolver, and the denials it told of.
 struct World {
-    resolver: Resolver,
+    resolver: Box<Resolver>,
     denials: Log,
 }
 
@@ -180,7 +181,7 @@ impl World {
             ..Setup::new(Arc::new(Live::new(policy())), Arc::new(Limits::default()), gateways)
         };
         change(&mut setup);
-        Self { resolver: Resolver::new(setup).unwrap(), denials }
+        Self { resolver: Box::new(Resolver::new(setup).unwrap()), denials }
     }
 
     async fn ask(&self, name: &str, wanted: RecordType) -> Message {

@@ -1,7 +1,8 @@
 //! A file of the host's that is read again when it changes.
 //!
-//! Shell. One `stat` a use; the files are small and local. Invariant: what is handed out is what the file said
-//! when it last looked different; a file that cannot be read says nothing.
+//! Shell. One `stat` now and then; the files are small and local. Invariant: what is handed out is what the file said
+//! when it was last looked at, which is no longer ago than [`Limits::dns_host_file_rest`]; a file that cannot be read
+//! says nothing.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -9,14 +10,28 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::limits::Limits;
 
 /// A parsed file.
 #[derive(Debug)]
 pub(super) struct Watched<T> {
     path: PathBuf,
     most: u64,
+    rest: Duration,
     parse: fn(&str) -> T,
-    seen: RefCell<Option<(Option<Stamp>, Rc<T>)>>,
+    seen: RefCell<Option<Seen<T>>>,
+}
+
+#[derive(Debug)]
+struct Seen<T> {
+    stamp: Option<Stamp>,
+    parsed: Rc<T>,
+    /// When it was looked at last.
+    at: Instant,
 }
 
 /// What tells one state of a file from another.
@@ -29,22 +44,26 @@ struct Stamp {
 }
 
 impl<T> Watched<T> {
-    /// Watches `path`, of which at most `most` octets are read.
-    pub(super) fn new(path: PathBuf, most: u64, parse: fn(&str) -> T) -> Self {
-        Self { path, most, parse, seen: RefCell::new(None) }
+    /// Watches `path`, of which not all is read where it is long.
+    pub(super) fn new(path: PathBuf, limits: &Limits, parse: fn(&str) -> T) -> Self {
+        let Limits { dns_host_file: most, dns_host_file_rest: rest, .. } = *limits;
+        Self { path, most, rest, parse, seen: RefCell::new(None) }
     }
 
-    /// What the file says now.
+    /// What the file says.
     pub(super) fn read(&self) -> Rc<T> {
-        let stamp = self.stamp();
-        let mut seen = self.seen.borrow_mut();
-        if let Some((last, parsed)) = seen.as_ref()
-            && *last == stamp
+        let (mut seen, now) = (self.seen.borrow_mut(), Instant::now());
+        if let Some(seen) = seen.as_ref()
+            && now.duration_since(seen.at) < self.rest
         {
-            return Rc::clone(parsed);
+            return Rc::clone(&seen.parsed);
         }
-        let parsed = Rc::new((self.parse)(&self.text()));
-        *seen = Some((stamp, Rc::clone(&parsed)));
+        let stamp = self.stamp();
+        let parsed = match seen.as_ref().filter(|seen| seen.stamp == stamp) {
+            Some(seen) => Rc::clone(&seen.parsed),
+            None => Rc::new((self.parse)(&self.text())),
+        };
+        *seen = Some(Seen { stamp, parsed: Rc::clone(&parsed), at: now });
         parsed
     }
 

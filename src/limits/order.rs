@@ -15,6 +15,7 @@ impl Limits {
                 "dns_negative_ttl_ceiling",
                 self.dns_negative_ttl_floor <= self.dns_negative_ttl_ceiling,
             ),
+            ("dns_query", "dns_stream_memory", self.dns_query <= self.dns_stream_memory),
             ("source_retry", "source_rest", self.source_retry <= self.source_rest),
             // One flow alone must be able to fill its rings.
             ("receive_ring", "ring_memory", self.receive_ring <= self.ring_memory),

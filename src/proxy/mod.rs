@@ -58,7 +58,7 @@ pub(crate) struct Context {
     pub(crate) limits: Arc<Limits>,
     pub(crate) audit: Rc<Audit>,
     pub(crate) datagrams: Datagrams,
-    pub(crate) refusals: Refusals,
+    pub(crate) refusals: Rc<Refusals>,
     /// What flows stand on, to be judged again when the policy is another.
     pub(crate) standings: Standings,
     /// Handshakes so far.

@@ -1,4 +1,4 @@
-//! How many refused flows are told one by one.
+//! How many refused flows and denied questions are told one by one.
 //!
 //! A guest that scans is refused with one frame for each of its own, which costs the audit trail a line each and
 //! nothing the guest. A denial that the guest is told by its id is none of these. Invariant: in each stretch of
@@ -7,45 +7,79 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::time::{Instant, sleep_until};
 
 use super::Context;
-use crate::audit::Event;
+use crate::audit::{Audit, Event};
 use crate::limits::Limits;
 use crate::policy::Denial;
 
 /// Records a denial; of many at once, only how many there were.
-pub(super) fn record(context: &Rc<Context>, flow: Option<u64>, denial: &Denial) {
-    let telling = context.refusals.telling(Instant::now(), &context.limits);
-    if telling == Telling::Alone {
-        context.audit.deny(flow, denial);
-        return;
+pub(super) fn record(context: &Context, flow: Option<u64>, denial: &Denial) {
+    context.refusals.record(flow, denial);
+}
+
+/// The records of one sandbox's refusals.
+pub(crate) struct Refusals {
+    audit: Rc<Audit>,
+    limits: Arc<Limits>,
+    denied: Seen,
+    /// What only would have been denied.
+    observed: Seen,
+}
+
+impl Refusals {
+    /// Records in `audit`.
+    pub(crate) fn new(audit: Rc<Audit>, limits: Arc<Limits>) -> Rc<Self> {
+        Rc::new(Self { audit, limits, denied: Seen::default(), observed: Seen::default() })
     }
-    context.audit.tally(denial);
-    if let Telling::FirstOfMany(due) = telling {
-        let summed = Summed(Rc::clone(context));
-        drop(tokio::task::spawn_local(async move {
-            sleep_until(due).await;
-            drop(summed);
-        }));
+
+    /// Records a denial on a flow or before there was one; of many at once, only how many there were.
+    pub(crate) fn record(self: &Rc<Self>, flow: Option<u64>, denial: &Denial) {
+        let telling = self.of(denial.observed).telling(Instant::now(), &self.limits);
+        if telling == Telling::Alone {
+            self.audit.deny(flow, denial);
+            return;
+        }
+        self.audit.tally(flow, denial);
+        if let Telling::FirstOfMany(due) = telling {
+            let summed = Summed { refusals: Rc::clone(self), observed: denial.observed };
+            drop(tokio::task::spawn_local(async move {
+                sleep_until(due).await;
+                drop(summed);
+            }));
+        }
+    }
+
+    fn of(&self, observed: bool) -> &Seen {
+        if observed { &self.observed } else { &self.denied }
     }
 }
 
 /// Denials that have no record of their own, with one for all of them, when they are due or the sandbox ends.
-struct Summed(Rc<Context>);
+struct Summed {
+    refusals: Rc<Refusals>,
+    observed: bool,
+}
 
 impl Drop for Summed {
     fn drop(&mut self) {
-        let count = self.0.refusals.take_untold();
-        tracing::info!(count, "more flows denied");
-        self.0.audit.record(Event::Denials { count });
+        let Self { refusals, observed } = self;
+        let count = refusals.of(*observed).take_untold();
+        if *observed {
+            tracing::info!(count, "more would be denied");
+        } else {
+            tracing::info!(count, "more denied");
+        }
+        refusals.audit.record(Event::Denials { count, observed: *observed });
     }
 }
 
 /// What the current stretch of time has seen.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals {
+struct Seen {
     began: Cell<Option<Instant>>,
     told: Cell<usize>,
     untold: Cell<u64>,
@@ -62,7 +96,7 @@ enum Telling {
     OneOfMany,
 }
 
-impl Refusals {
+impl Seen {
     /// Takes in one refusal.
     fn telling(&self, now: Instant, limits: &Limits) -> Telling {
         let end = |began: Instant| began + limits.refusals_window;
@@ -95,7 +129,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_scan_is_told_in_a_bounded_number_of_records() {
         let limits = Limits::default();
-        let (refusals, start) = (Refusals::default(), Instant::now());
+        let (refusals, start) = (Seen::default(), Instant::now());
         let (mut alone, mut first) = (0, Vec::new());
         for _ in 0..10_000 {
             match refusals.telling(start, &limits) {

@@ -150,9 +150,10 @@ impl Parts {
         let gateways = Gateways { v4: self.addresses.gateway_v4, v6: self.addresses.gateway_v6 };
         let mut setup = Setup::new(Arc::clone(&self.policy), Arc::clone(&self.limits), gateways);
         setup.nameservers = self.nameservers;
+        let refusals = Refusals::new(Rc::clone(&audit), Arc::clone(&self.limits));
         setup.on_denial = Some(Rc::new({
-            let audit = Rc::clone(&audit);
-            move |denial| drop(audit.deny(None, denial))
+            let refusals = Rc::clone(&refusals);
+            move |denial| refusals.record(None, denial)
         }));
         let context = Rc::new(Context {
             resolver: Resolver::new(setup)?,
@@ -165,7 +166,7 @@ impl Parts {
             limits: self.limits,
             audit,
             datagrams: Datagrams::new(),
-            refusals: Refusals::default(),
+            refusals,
             standings: Standings::default(),
             handshakes: Cell::default(),
             ending,

@@ -78,7 +78,7 @@ async fn records_of_scan(bed: &mut Bed) -> u16 {
         told += bed
             .event(|event| match event {
                 Event::Denial { target, .. } if target.starts_with("8.8.8.8:") => Some(1),
-                Event::Denials { count } => Some(*count),
+                Event::Denials { count, observed: false } => Some(*count),
                 _ => None,
             })
             .await;

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
+use portcullis::audit::Event;
+use portcullis::limits::Limits;
 use portcullis::name::HOST_ALIAS;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -146,5 +148,43 @@ fn nothing_but_dns_is_spoken_on_the_port_of_dns_over_tls() {
         let _reset = plain.read_to_end(&mut heard).await;
         assert!(!heard.windows(4).any(|window| window == b"HTTP"), "{heard:?}");
         bed.finish().await;
+    });
+}
+
+#[test]
+fn a_flood_of_denied_names_is_answered_one_by_one_and_recorded_in_sum() {
+    const NAMES: u64 = 400;
+    run(async {
+        for observing in [false, true] {
+            let few = |limits: &mut Limits| limits.refusals_told = 3;
+            let plan = Plan::new().limits(few);
+            let mut bed = if observing { plan.observe().start() } else { plan.start() };
+            let questions: Vec<_> =
+                (0..NAMES).map(|name| question(&format!("n{name}.denied.example"), RecordType::A)).collect();
+            for answers in questions.chunks(100) {
+                bed.exchange_tcp(answers).await;
+            }
+            let (expected, summary) = match observing {
+                false => (format!("{NAMES} denials: others ("), bed.sandbox().denials()),
+                true => (format!("would have denied {NAMES}: others ("), bed.sandbox().observed()),
+            };
+            let summary = summary.unwrap();
+            assert!(summary.starts_with(&expected), "{summary}");
+            let (mut records, mut told) = (0, 0);
+            while told < NAMES {
+                told += bed
+                    .event(|event| match event {
+                        Event::Denial { target, observed, .. } if target.ends_with("denied.example") => {
+                            (*observed == observing).then_some(1)
+                        }
+                        Event::Denials { count, observed } => (*observed == observing).then_some(*count),
+                        _ => None,
+                    })
+                    .await;
+                records += 1;
+            }
+            assert!(told == NAMES && records < NAMES / 4, "{records} records of {told}");
+            bed.finish().await;
+        }
     });
 }

@@ -196,3 +196,76 @@ async fn a_guest_that_reads_nothing_is_let_go() {
     assert!(served.is_err());
     assert!(world.resolver.stats().messages < 2_000, "{:?}", world.resolver.stats());
 }
+
+#[tokio::test(start_paused = true)]
+async fn unfinished_questions_of_all_connections_together_are_bounded() {
+    local(async {
+        const GUESTS: usize = 400;
+        let room = 64 << 10;
+        let world = Rc::new(World::new(&[], |setup| {
+            setup.limits = Arc::new(Limits { dns_stream_memory: room, ..Limits::default() });
+        }));
+        let mut guests = Vec::new();
+        for _ in 0..GUESTS {
+            let (mut guest, ours) = tokio::io::duplex(64 << 10);
+            let world = Rc::clone(&world);
+            tokio::task::spawn_local(async move { world.resolver.serve(ours).await });
+            guest.write_u16(2_048).await.unwrap();
+            guest.write_all(&[0; 2_000]).await.unwrap();
+            guests.push(guest);
+        }
+        tokio::task::yield_now().await;
+        let crowded = usize::try_from(world.resolver.stats().crowded).unwrap();
+        assert!(world.resolver.streams.held() <= room, "{}", world.resolver.streams.held());
+        assert!((GUESTS - room / 2_000..GUESTS).contains(&crowded), "{crowded}");
+        // Who comes later has room once they have gone.
+        drop(guests);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.resolver.streams.held(), 0);
+        let (mut guest, ours) = tokio::io::duplex(64 << 10);
+        let client = async {
+            send(&mut guest, &question("evil.example", RecordType::A, None)).await;
+            assert_eq!(receive(&mut guest).await, "NoError 198.18.0.1");
+            drop(guest);
+        };
+        let (served, ()) = tokio::join!(world.resolver.serve(ours), client);
+        served.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_nobody_reads_are_bounded_for_all_connections_together() {
+    local(async {
+        let text = || RData::TXT(rdata::TXT::new(vec!["x".repeat(255); 40]));
+        let server = Nameserver::start(move |_| {
+            Script::OverTcp(vec![Record::from_rdata(wire("pypi.org"), 60, text())])
+        })
+        .await;
+        let room = 128 << 10;
+        let world = Rc::new(World::new(&[&server], |setup| {
+            setup.limits = Arc::new(Limits { dns_stream_memory: room, ..Limits::default() });
+        }));
+        let mut guests = Vec::new();
+        for _ in 0..100 {
+            let (mut guest, ours) = tokio::io::duplex(64);
+            let world = Rc::clone(&world);
+            tokio::task::spawn_local(async move { world.resolver.serve(ours).await });
+            send(&mut guest, &question("pypi.org", RecordType::TXT, None)).await;
+            guests.push(guest);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(world.resolver.streams.held() <= room, "{}", world.resolver.streams.held());
+        assert!((80..100).contains(&world.resolver.stats().crowded), "{:?}", world.resolver.stats());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_question_longer_than_any_ends_its_connection_at_once() {
+    let (limits, world) = (Limits::default(), World::new(&[], |_| {}));
+    let (mut guest, ours) = tokio::io::duplex(64 << 10);
+    guest.write_u16(u16::try_from(limits.dns_query).unwrap() + 1).await.unwrap();
+    world.resolver.serve(ours).await.unwrap();
+    assert_eq!(guest.read(&mut [0]).await.unwrap(), 0);
+}

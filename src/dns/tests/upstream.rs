@@ -1,5 +1,8 @@
 //! How nameservers are asked, and what of theirs is believed.
 
+use std::cell::Cell;
+use std::time::Duration;
+
 use super::*;
 
 fn one(_: &str) -> Script {
@@ -159,15 +162,88 @@ async fn a_nameserver_that_is_not_there_is_passed_over_at_once() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn a_lost_datagram_is_sent_again_whatever_the_server_after_it_said() {
+    local(async {
+        let closed = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+        let refusing = Nameserver::start(|_| Script::Code(ResponseCode::Refused)).await;
+        for other in [closed, refusing.addr] {
+            let lost = Cell::new(false);
+            let losing = Nameserver::start(move |question| match lost.replace(true) {
+                false => Script::Silence,
+                true => one(question),
+            })
+            .await;
+            let world = World::new(&[], |setup| setup.nameservers = vec![losing.addr.into(), other.into()]);
+            assert_eq!(world.short("pypi.org", RecordType::A).await, "NoError 151.101.0.223");
+            assert_eq!(losing.asked().len(), 2);
+        }
+        assert_eq!(refusing.asked().len(), 1, "it has said its word");
+    })
+    .await;
+}
+
+/// A nameserver that needs so long for each answer.
+async fn slow(delay: Duration) -> SocketAddr {
+    let socket = Rc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
+    let addr = socket.local_addr().unwrap();
+    tokio::task::spawn_local(async move {
+        let mut datagram = [0; 4096];
+        loop {
+            let (length, from) = socket.recv_from(&mut datagram).await.unwrap();
+            let query = Message::from_vec(&datagram[..length]).unwrap();
+            let reply = reply_to(&query, vec![address("pypi.org", 300, "151.101.0.223")]);
+            let socket = Rc::clone(&socket);
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(delay).await;
+                socket.send_to(&reply.to_vec().unwrap(), from).await.ok();
+            });
+        }
+    });
+    addr
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_nameserver_is_waited_for_where_nobody_is_left_to_ask() {
+    local(async {
+        let limits = Limits::default();
+        let slow = slow(Duration::from_secs(3)).await;
+        let silent = Nameserver::start(|_| Script::Silence).await;
+        let good = "NoError 151.101.0.223";
+        for (servers, waited) in [(vec![slow], 2 + 3), (vec![silent.addr, slow], 3 * 2 + 3)] {
+            let servers: Vec<_> = servers.into_iter().map(Into::into).collect();
+            let world = World::new(&[], |setup| setup.nameservers = servers);
+            let started = tokio::time::Instant::now();
+            assert_eq!(world.short("pypi.org", RecordType::A).await, good);
+            assert_eq!(started.elapsed().as_secs(), waited);
+        }
+        let world = World::new(&[&silent], |_| {});
+        let started = tokio::time::Instant::now();
+        assert_eq!(world.short("pypi.org", RecordType::A).await, "ServFail");
+        assert_eq!(started.elapsed().as_secs(), (limits.dns_timeout + limits.dns_last_timeout).as_secs());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn resolv_conf_is_read_again_when_it_changes() {
-    let file = Scratch::new("resolv", "nameserver 127.0.0.11\n");
-    let read = watched::Watched::new(file.0.clone(), 1 << 20, |text| hosts::parse_resolv_conf(text).servers);
+    let (limits, file) = (Limits::default(), Scratch::new("resolv", "nameserver 127.0.0.11\n"));
+    let read = watched::Watched::new(file.0.clone(), &limits, |text| {
+        let servers = hosts::parse_resolv_conf(text).servers;
+        servers.iter().filter_map(|server| server.socket_addr(|_| None)).collect::<Vec<_>>()
+    });
+    let later = || tokio::time::advance(limits.dns_host_file_rest);
     assert_eq!(*read.read(), ["127.0.0.11:53".parse().unwrap()]);
     assert!(Rc::ptr_eq(&read.read(), &read.read()), "read once while it stays the same");
+    let first = read.read();
+    later().await;
+    assert!(Rc::ptr_eq(&first, &read.read()), "looked at, and the same");
     file.replace("nameserver 127.0.0.12\n");
+    assert!(Rc::ptr_eq(&first, &read.read()), "not looked at for every question");
+    later().await;
     assert_eq!(*read.read(), ["127.0.0.12:53".parse().unwrap()]);
     std::fs::remove_file(&file.0).unwrap();
+    later().await;
     assert!(read.read().is_empty());
 }
 
@@ -198,10 +274,10 @@ async fn an_answer_serves_again_until_its_ttl_ends() {
         let server = Nameserver::start(one).await;
         let world = World::new(&[&server], |_| {});
         world.ask("pypi.org", RecordType::A).await;
-        tokio::time::advance(std::time::Duration::from_secs(100)).await;
+        tokio::time::advance(Duration::from_secs(100)).await;
         let answer = world.ask("pypi.org", RecordType::A).await;
         assert_eq!((answer.answers[0].ttl, server.asked().len()), (200, 1));
-        tokio::time::advance(std::time::Duration::from_secs(200)).await;
+        tokio::time::advance(Duration::from_secs(200)).await;
         let answer = world.ask("pypi.org", RecordType::A).await;
         assert_eq!((answer.answers[0].ttl, server.asked().len()), (300, 2));
     })
