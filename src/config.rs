@@ -8,6 +8,7 @@ mod file;
 mod network;
 mod rule;
 mod secret;
+mod shape;
 mod upstream;
 
 pub use error::{ConfigError, Place, Problem};
@@ -96,15 +97,19 @@ impl Config {
         file: Option<&Path>,
         flags: Flags<'_>,
     ) -> Result<Self, ConfigError> {
-        let config = match file {
-            Some(path) => file::parse(path, &read(path)?)?,
+        let text = file.map(|path| Ok((path, read(path)?))).transpose()?;
+        let config = match &text {
+            Some((path, text)) => file::parse(path, text)?,
             None => Self::default(),
         };
         let mut config = config.join(flags)?;
         if let Some(path) = flags.floor {
             config.floor = Some(rule::parse_floor(path, &read(path)?)?);
         }
-        config.check()?;
+        config.check().map_err(|error| match &text {
+            Some((path, text)) => file::placed(path, text, error),
+            None => error,
+        })?;
         Ok(config)
     }
 
@@ -126,7 +131,7 @@ impl Config {
     /// The same of a text that people know as the file `path`.
     pub(crate) fn parse_as(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let config = file::parse(path, text)?;
-        config.check()?;
+        config.check().map_err(|error| file::placed(path, text, error))?;
         Ok(config)
     }
 

@@ -225,7 +225,7 @@ fn a_fault_in_the_file_is_told_with_its_line_and_column() {
         ("[net]\nallow = [\"a.example\", \"127.1\"]", "2:23: [net] allow \"127.1\"", "is an address"),
         ("[net]\nalow = []", "2:1", "unknown field `alow`, expected one of `allow`"),
         ("[net\n", "1:5", "unclosed table"),
-        ("[net]\nallow = \"a.example\"", "2:9", "expected a sequence"),
+        ("[net]\nallow = \"a.example\"", "2:9", "expected a list; write allow = "),
         ("[net]\nnameservers = [\"dns/example\"]", "2:16", "is no nameserver"),
         ("[net]\nnameservers = [\"9.9.9.9:0\"]", "2:16", "is no nameserver"),
         ("[tls]\npassthrough = [\"a.example:443\"]", "2:16", "write the host alone"),
@@ -385,7 +385,7 @@ fn check_says_what_would_happen_and_needs_no_value() {
         ),
         (&["a.example"], 125, "a URL that starts with http:// or https://"),
         (&["ftp://a.example/"], 125, "a URL that starts with http:// or https://"),
-        (&["get", "https://a.example/"], 125, "a method in capitals"),
+        (&["get", "https://a.example/"], 125, "a method is written in capitals"),
     ] {
         let mut command = Command::new(PORTCULLIS);
         command.args(["check", "--allow", "a.example", "--secret", "UNSET@api.example,*.below.example:8443"]);

@@ -86,6 +86,9 @@ pub enum Event {
         path: String,
         /// Status the guest got.
         status: u16,
+        /// The id of the denial that it was answered with; none where it was let by.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        denial: Option<String>,
     },
     /// A secret went to its host.
     Injection {

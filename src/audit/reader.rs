@@ -78,6 +78,7 @@ pub struct Line {
     pub origin: Option<String>,
     pub path: Option<String>,
     pub status: Option<u16>,
+    pub denial: Option<String>,
     pub secret: Option<String>,
     pub place: Option<String>,
     pub target: Option<String>,

@@ -37,9 +37,7 @@ pub struct LearnArgs {
 pub fn learn(args: &LearnArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
     match read(args) {
         Ok((seen, unread)) => {
-            if unread > 0 {
-                writeln!(err, "portcullis: warning: {unread} lines are no whole records and were left out")?;
-            }
+            tell_unread(unread, err)?;
             let text = policy(&seen, args.requests);
             if let Err(error) = Config::parse(&text) {
                 writeln!(err, "portcullis: what was learnt is no configuration: {error}; report this")?;
@@ -53,6 +51,15 @@ pub fn learn(args: &LearnArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::
             writeln!(err, "portcullis: {path}: {error}; name a file that `run --audit` wrote")?;
             Ok(OWN_FAILURE)
         }
+    }
+}
+
+/// Says how many lines of an audit file were no whole records.
+pub(super) fn tell_unread(unread: u64, err: &mut dyn Write) -> io::Result<()> {
+    match unread {
+        0 => Ok(()),
+        1 => writeln!(err, "portcullis: warning: 1 line is no whole record and was left out"),
+        _ => writeln!(err, "portcullis: warning: {unread} lines are no whole records and were left out"),
     }
 }
 

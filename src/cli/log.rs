@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::learn::tell_unread;
 use super::{OWN_FAILURE, shown};
 use crate::audit::{Line, Reader};
 use crate::limits::Limits;
@@ -35,9 +36,9 @@ const LOOK: Duration = Duration::from_millis(200);
 pub fn log(args: &LogArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
     let read = match &args.file {
         Some(path) if args.follow => follow(path, out),
-        Some(path) => File::open(path).and_then(|file| print(file, out)),
+        Some(path) => File::open(path).and_then(|file| print(file, out, err)),
         None if args.follow => Err(io::Error::other("-f needs a file to follow")),
-        None => print(io::stdin().lock(), out),
+        None => print(io::stdin().lock(), out, err),
     };
     match read {
         Ok(()) => Ok(0),
@@ -51,12 +52,13 @@ pub fn log(args: &LogArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Resu
     }
 }
 
-fn print(from: impl Read, out: &mut dyn Write) -> io::Result<()> {
+fn print(from: impl Read, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
     let mut reader = Reader::new(BufReader::new(from), &Limits::default());
     while let Some(line) = reader.next_line()? {
         writeln!(out, "{}", line::told(&line))?;
     }
-    Ok(())
+    out.flush()?;
+    tell_unread(reader.unread(), err)
 }
 
 /// A file that others append to.

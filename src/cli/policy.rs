@@ -114,7 +114,7 @@ fn write_rule(rule: &PolicyRule, json: bool, out: &mut dyn Write) -> io::Result<
 fn write_change(changed: &PolicyChanged, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
     let PolicyChanged { what, rules, ended, warnings, .. } = changed;
     for warning in warnings {
-        writeln!(err, "portcullis: {}", shown(warning))?;
+        writeln!(err, "portcullis: warning: {}", super::shown(warning))?;
     }
     let (rule, flow) =
         (if *rules == 1 { "rule" } else { "rules" }, if *ended == 1 { "flow" } else { "flows" });

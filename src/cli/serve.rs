@@ -114,8 +114,10 @@ fn wait(
             let sent_by_process = diverted.code <= 0;
             match reloaded {
                 Some(sandbox) if sent_by_process && !terminal.is_gone() => {
-                    // The sandbox tells of it.
-                    let _ = sandbox.reload().await;
+                    // The sandbox logs it; whoever sent the signal may see this terminal and no log.
+                    if let Err(error) = sandbox.reload().await {
+                        complain(&format!("not reloaded, the policy stays as it was: {error}"));
+                    }
                 }
                 Some(_) | None if ignores_hangups() => {}
                 Some(_) | None => return Ok(None),

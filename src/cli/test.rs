@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use self::fixture::{Case, Fixture, Fixtures};
 use super::check::asked::{Asked, Unreadable};
 use super::check::judged::{Judged, judge};
+use super::check::warn;
 use super::{OWN_FAILURE, shown};
 use crate::config::Config;
 
@@ -22,7 +23,8 @@ const FAILED: u8 = 1;
 #[derive(clap::Args, Clone, Debug)]
 pub struct TestArgs {
     /// Where the cases are: each file *.toml there is a configuration with tables named case, of which each has
-    /// request = "GET URL" or to = "HOST:PORT", expect = "allow" or "deny", and address and rule where they matter
+    /// request = "GET URL" or to = "HOST:PORT", expect = "allow" or "deny", and address and rule where they matter.
+    /// The exit status is 0 where all come out as expected, 1 where some do not, 125 where a file cannot be read
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
 }
@@ -45,6 +47,7 @@ pub fn test(args: &TestArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Re
                 return Ok(OWN_FAILURE);
             }
         };
+        warn(&config, err)?;
         for case in cases {
             match judged(&config, &case) {
                 Ok(None) => passed += 1,

@@ -100,6 +100,9 @@ pub enum Problem {
     /// A protocol that rules do not know.
     #[error("is no protocol; write tcp, udp or icmp")]
     RuleProtocol,
+    /// A rule that does nothing.
+    #[error("needs an action; write action = \"allow\" or action = \"deny\"")]
+    RuleAction,
     /// Two rules that say the opposite of one another.
     #[error("contradicts '{other}' ({place}), which is about the very same; take one of them out")]
     RuleContradicts {
@@ -213,7 +216,7 @@ pub enum Problem {
     PassthroughNotAllowed,
     /// Options of a host whose traffic is not looked at.
     #[error(
-        "TLS and HTTP with {host} are the guest's own there, so that an [[upstream]] can set only proxy and          connect_timeout; take the host off one of the two"
+        "TLS and HTTP with {host} are the guest's own there, so that an [[upstream]] can set only proxy and connect_timeout; take the host off one of the two"
     )]
     UpstreamPassedThrough {
         /// The host of the entry.

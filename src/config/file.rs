@@ -20,6 +20,7 @@ use super::Config;
 use super::error::{ConfigError, Place, Problem};
 use super::rule;
 use super::secret::{self, SecretEntry};
+use super::shape;
 use super::upstream::{Proxy, Upstream};
 
 #[derive(Deserialize)]
@@ -152,6 +153,21 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     })
 }
 
+/// Says where in `text` a host stands that `[tls] passthrough` has and another part contradicts.
+pub(super) fn placed(path: &Path, text: &str, error: ConfigError) -> ConfigError {
+    let source = Source { path, text };
+    let ConfigError { place: Place::Passthrough(pattern), problem } = error else { return error };
+    let read = source.read_toml::<File>();
+    let texts = read.map(|file| file.tls.passthrough).unwrap_or_default();
+    let is_it = |text: &&Spanned<String>| {
+        Target::parse(text.get_ref()).is_ok_and(|target| target.pattern.to_string() == pattern)
+    };
+    match texts.iter().find(is_it) {
+        Some(text) => source.fault(text.span(), &quoted("[tls] passthrough", text), problem),
+        None => ConfigError { place: Place::Passthrough(pattern), problem },
+    }
+}
+
 pub(super) struct Source<'a> {
     pub(super) path: &'a Path,
     pub(super) text: &'a str,
@@ -160,9 +176,9 @@ pub(super) struct Source<'a> {
 impl Source<'_> {
     pub(super) fn read_toml<T: serde::de::DeserializeOwned>(&self) -> Result<T, ConfigError> {
         toml::from_str(self.text).map_err(|error| {
-            let problem =
-                Problem::Toml(without_value(&error.message().lines().collect::<Vec<_>>().join(", ")));
-            self.fault(error.span().unwrap_or_default(), "", problem)
+            let span = error.span().unwrap_or_default();
+            let before = self.text.get(..span.start).unwrap_or_default();
+            self.fault(span, "", Problem::Toml(shape::told(error.message(), before)))
         })
     }
 
@@ -369,17 +385,6 @@ fn amount(value: &toml::Value) -> Amount {
         | toml::Value::Datetime(_)
         | toml::Value::Array(_)
         | toml::Value::Table(_) => Amount::Text(String::new()),
-    }
-}
-
-/// serde repeats a value of the wrong type, which may be a secret that was written where its table belongs.
-fn without_value(message: &str) -> String {
-    let value = |text: &str| text.find(['"', '`']).map(|start| text[..start].trim_end().to_owned());
-    match message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected ")) {
-        Some((found, expected)) => {
-            format!("invalid type: {}, expected {expected}", value(found).unwrap_or_else(|| found.to_owned()))
-        }
-        None => message.to_owned(),
     }
 }
 

@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::error::{ConfigError, Place, Problem};
 use super::file::{Net, Source, quoted};
 use crate::policy::{
-    Action, Destination, Direction, Group, Ports, Protocol, Rule, RuleError, RuleSource, Spot,
+    Action, Destination, Direction, Group, Ports, Protocol, Rule, RuleBuilder, RuleError, RuleSource, Spot,
 };
 
 /// One `[[rule]]`.
@@ -21,23 +21,15 @@ use crate::policy::{
     expecting = "a table with action, one of host, address and group, and direction, protocols, ports, methods and paths where they are meant"
 )]
 pub(super) struct Table {
-    action: Spanned<String>,
+    action: Option<Spanned<String>>,
     direction: Option<Spanned<String>>,
     host: Option<Spanned<String>>,
     address: Option<Spanned<String>>,
     group: Option<Spanned<String>>,
     protocols: Option<Spanned<Vec<Spanned<String>>>>,
-    ports: Option<Spanned<Vec<Spanned<PortText>>>>,
+    ports: Option<Spanned<Vec<Spanned<toml::Value>>>>,
     methods: Option<Spanned<Vec<Spanned<String>>>>,
     paths: Option<Spanned<Vec<Spanned<String>>>>,
-}
-
-/// A port as a number, or ports as text.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a port has to be a number, or text such as \"8000-8999\"")]
-enum PortText {
-    Number(u16),
-    Text(String),
 }
 
 /// A file with rules and nothing else: those of a platform.
@@ -104,7 +96,9 @@ impl Source<'_> {
 
     fn rule(&self, spanned: &Spanned<Table>) -> Result<Rule, ConfigError> {
         let table = spanned.get_ref();
-        let action = self.word("action", &table.action)?;
+        let start = spanned.span().start;
+        let missing = || self.fault(start..start, "[[rule]]", Problem::RuleAction);
+        let action = self.word("action", table.action.as_ref().ok_or_else(missing)?)?;
         let mut builder = Rule::builder(action, self.destination(spanned)?);
         if let Some(text) = &table.direction {
             builder = builder.direction(self.word::<Direction>("direction", text)?);
@@ -115,36 +109,47 @@ impl Source<'_> {
             builder = builder.protocol(Protocol::parse(text.get_ref()).ok_or_else(fault)?);
         }
         for port in self.list("ports", table.ports.as_ref())? {
-            let read = match port.get_ref() {
-                PortText::Number(port) => Ports::parse(&port.to_string()),
-                PortText::Text(text) => Ports::parse(text),
-            };
-            let fault = |error| self.fault(port.span(), "[[rule]] ports", Problem::Rule(error));
-            builder = builder.ports(read.map_err(fault)?);
+            builder = builder.ports(self.ports(port)?);
         }
         for method in self.list("methods", table.methods.as_ref())? {
-            builder = builder.method(method.get_ref());
+            builder = self.requests("methods", method, |any| any.method(method.get_ref()), builder)?;
         }
         for path in self.list("paths", table.paths.as_ref())? {
-            builder = builder.path(path.get_ref());
+            builder = self.requests("paths", path, |any| any.path(path.get_ref()), builder)?;
         }
-        let start = spanned.span().start;
-        builder
-            .build(RuleSource::Table(self.spot(start)))
-            .map_err(|error| self.rule_fault(table, start, error))
+        let fault = |error| self.fault(start..start, "[[rule]]", Problem::Rule(error));
+        builder.build(RuleSource::Table(self.spot(start))).map_err(fault)
     }
 
-    /// The fault of a rule as a whole, at the key that is to blame.
-    fn rule_fault(&self, table: &Table, start: usize, error: RuleError) -> ConfigError {
-        let spans = |list: &Option<Spanned<Vec<Spanned<String>>>>| list.as_ref().map(Spanned::span);
-        let (span, key) = if matches!(error, RuleError::Method | RuleError::MethodNeverPassed) {
-            (spans(&table.methods), " methods")
-        } else if matches!(error, RuleError::Path | RuleError::PathNotCanonical) {
-            (spans(&table.paths), " paths")
-        } else {
-            (None, "")
+    /// A port as a number, or ports as text.
+    fn ports(&self, value: &Spanned<toml::Value>) -> Result<Ports, ConfigError> {
+        let (text, shown) = match value.get_ref() {
+            toml::Value::Integer(port) => (port.to_string(), port.to_string()),
+            toml::Value::String(text) => (text.clone(), format!("\"{}\"", text.escape_debug())),
+            other @ (toml::Value::Float(_)
+            | toml::Value::Boolean(_)
+            | toml::Value::Datetime(_)
+            | toml::Value::Array(_)
+            | toml::Value::Table(_)) => (String::new(), other.type_str().to_owned()),
         };
-        self.fault(span.unwrap_or(start..start), &format!("[[rule]]{key}"), Problem::Rule(error))
+        let fault =
+            |error| self.fault(value.span(), &format!("[[rule]] ports {shown}"), Problem::Rule(error));
+        Ports::parse(&text).map_err(fault)
+    }
+
+    /// Adds a method or a path, which is read by itself first: a fault of it is told where it stands.
+    fn requests(
+        &self,
+        key: &str,
+        text: &Spanned<String>,
+        add: impl Fn(RuleBuilder) -> RuleBuilder,
+        builder: RuleBuilder,
+    ) -> Result<RuleBuilder, ConfigError> {
+        let alone = add(Rule::builder(Action::Deny, Destination::Any)).build(RuleSource::Owner);
+        let fault =
+            |error| self.fault(text.span(), &quoted(&format!("[[rule]] {key}"), text), Problem::Rule(error));
+        alone.map_err(fault)?;
+        Ok(add(builder))
     }
 
     fn word<T: std::str::FromStr<Err = RuleError>>(
@@ -219,3 +224,6 @@ pub(super) fn place(source: &RuleSource) -> Place {
         RuleSource::Observe | RuleSource::Owner => Place::Rule(source.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

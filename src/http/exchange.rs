@@ -30,7 +30,7 @@ use super::secrets::Put;
 use super::signed::Signed;
 use super::upgrade::{Handshake, Stage, Switch};
 use super::watch::Progress;
-use super::{Event, Leave, Mirror, Subject};
+use super::{Answered, Event, Leave, Mirror, Subject};
 use crate::name::{Origin, Scheme};
 use crate::secret::{Carried, Scrubber};
 use crate::tls::VerifiedPeer;
@@ -169,7 +169,7 @@ impl Exchanges {
             Ending::Denied(refusal) => {
                 let refusal = refusal.named(&*self.mirror.denial_id);
                 let response = deny::response(&refusal, &asked, progress);
-                self.tell(Event::Denied { subject, refusal });
+                self.tell(Event::Denied { subject, refusal, answered: Answered::ByRefusal });
                 Ok(response)
             }
             Ending::Failed(refusal) => {

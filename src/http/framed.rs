@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::exchange::Exchanges;
 use super::upgrade::{Asked, Upgraded};
-use super::{Event, Hold, Refusal, ServeError, content};
+use super::{Answered, Event, Hold, Refusal, ServeError, content};
 use crate::secret::{InjectError, Injector, Moment};
 use crate::websocket::{Change, CloseCode, FrameError, Output, Reframer, Speaker, close_frame};
 
@@ -124,7 +124,8 @@ impl Socket {
     fn deny(&self, refusal: Refusal) {
         let mirror = &self.exchanges.mirror;
         let refusal = refusal.named(&*mirror.denial_id);
-        (mirror.events)(Event::Denied { subject: self.asked.subject.clone(), refusal });
+        let subject = self.asked.subject.clone();
+        (mirror.events)(Event::Denied { subject, refusal, answered: Answered::Already });
     }
 }
 

@@ -137,12 +137,14 @@ pub enum Event {
         /// Holds the request back until this is on record.
         hold: Hold,
     },
-    /// A request was refused before it went anywhere.
+    /// A request was refused.
     Denied {
         /// What was asked.
         subject: Subject,
-        /// How it was answered.
+        /// Why, and how it was answered where it was by this.
         refusal: Refusal,
+        /// Whether that was it.
+        answered: Answered,
     },
     /// The upstream, or the guest's own body, failed before an answer came.
     Failed {
@@ -151,6 +153,15 @@ pub enum Event {
         /// How it was answered.
         refusal: Refusal,
     },
+}
+
+/// How a refused request was answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Answered {
+    /// By the refusal.
+    ByRefusal,
+    /// By what was on its way already, and told, when the rest of the request was refused.
+    Already,
 }
 
 /// A request, as far as events tell of it.

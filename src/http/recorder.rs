@@ -9,7 +9,7 @@ use std::rc::Rc;
 use http::StatusCode;
 
 use super::deny::Refusal;
-use super::{Event, Hold, Mirror, Subject};
+use super::{Answered, Event, Hold, Mirror, Subject};
 use crate::secret::Injection;
 
 /// Resolves to whether what was told is on record.
@@ -45,7 +45,7 @@ impl Recorder {
     /// Tells that the request was refused while its answer was on its way.
     pub(super) fn denied(&self, refusal: Refusal) {
         let refusal = refusal.named(&*self.denial_id);
-        (self.events)(Event::Denied { subject: self.subject.clone(), refusal });
+        (self.events)(Event::Denied { subject: self.subject.clone(), refusal, answered: Answered::Already });
     }
 
     /// What the guest is told where nothing can be recorded.

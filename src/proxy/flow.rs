@@ -14,13 +14,14 @@ use tokio::time::Instant;
 
 use super::ground::Ground;
 use super::opaque::Goal;
+use super::records::records;
 use super::splice::splice;
 use super::standing::Stand;
 use super::way::{DialError, Way};
 use super::{Context, address, dns, opaque, plain, refusals, tls};
 use crate::audit::{Event, FlowKind, clip};
 use crate::dns::{Meaning, ResolveFailure};
-use crate::http::{self, Explanation, Mirror, Refusal, Subject};
+use crate::http::{self, Explanation, Mirror, Refusal};
 use crate::name::{HostName, Origin};
 use crate::net::{self, Incoming};
 use crate::policy::{AtSyn, Denial, Leave, NamePermit, Permit, Policy, Service, Verdict};
@@ -220,7 +221,13 @@ impl Flow {
         let (policies, judged) = (Arc::clone(&self.context.policy), origin.clone());
         let audit = || Rc::clone(&self.context.audit);
         let (naming, observing, recording, audit) = (audit(), audit(), audit(), audit());
-        let (flow, told) = (self.id, origin.to_string());
+        let flow = self.id;
+        // Who asked for nobody by name asked for an address.
+        let told = if origin.host == HostName::nobody() {
+            format!("{}://{}", origin.scheme.as_str(), self.destination)
+        } else {
+            origin.to_string()
+        };
         let (context, policy) = (Rc::clone(&self.context), self.context.policy.current());
         let under_way = self.stand.requests();
         Mirror {
@@ -238,7 +245,9 @@ impl Flow {
                 }
                 let hold =
                     if let http::Event::Injected { hold, .. } = &event { Some(hold.clone()) } else { None };
-                audit.record(audited(flow, &told, (event, verdict)));
+                for event in records(flow, &told, (event, verdict)) {
+                    audit.record(event);
+                }
                 if let Some(hold) = hold {
                     hold.until(audit.recorded());
                 }
@@ -347,43 +356,4 @@ pub(super) enum Told {
     Nothing,
     /// The flow was denied, and its requests are only answered with that.
     Denial,
-}
-
-/// An event of an exchange, as the audit trail tells it.
-fn audited(flow: u64, origin: &str, event: (http::Event, Told)) -> Event {
-    match event {
-        (http::Event::Request { subject, status }, _) => request(flow, origin, &subject, status),
-        (http::Event::Failed { subject, refusal }, _)
-        | (http::Event::Denied { subject, refusal }, Told::Denial) => {
-            request(flow, origin, &subject, refusal.status())
-        }
-        (http::Event::Injected { secret, place, .. }, _) => {
-            Event::Injection { flow, secret, origin: origin.to_owned(), place }
-        }
-        (http::Event::Denied { subject, refusal }, Told::Nothing) => {
-            let (reason, rule, hint) = match refusal.explanation() {
-                Some(Explanation { reason, rule, hint, .. }) => (reason.clone(), rule.clone(), hint.clone()),
-                None => (refusal.text().to_owned(), refusal.error().to_owned(), String::new()),
-            };
-            Event::Denial {
-                id: refusal.id().unwrap_or_default().to_owned(),
-                flow: Some(flow),
-                target: clip(&format!("{} {origin}{}", subject.method, subject.path)),
-                reason,
-                rule,
-                hint,
-                observed: false,
-            }
-        }
-    }
-}
-
-fn request(flow: u64, origin: &str, subject: &Subject, status: StatusCode) -> Event {
-    Event::Request {
-        flow,
-        method: clip(subject.method.as_str()),
-        origin: origin.to_owned(),
-        path: clip(&subject.path),
-        status: status.as_u16(),
-    }
 }

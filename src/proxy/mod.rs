@@ -15,6 +15,7 @@ mod machine;
 mod opaque;
 mod plain;
 mod publish;
+mod records;
 mod refusals;
 mod relay;
 mod socket;

@@ -57,6 +57,7 @@ pub(super) async fn serve(flow: &Flow, mut stream: net::TcpStream, sniffed: Snif
         }
         Reached::Unread(by) => return address::relay(flow, by, (bytes, stream)).await,
         Reached::Nobody(host, refusal) => {
+            flow.serves(Served { kind: FlowKind::Http, host: host.clone(), upstream: None, rule: None });
             let origin = Origin { scheme: Scheme::Http, host: host.unwrap_or_else(HostName::nobody), port };
             let _ = flow.stand.on(Ground::Refused { origin: origin.clone() });
             (origin, Upstream::Refused(refusal), None, Told::Denial)

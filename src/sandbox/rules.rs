@@ -3,6 +3,8 @@
 //! It makes policies and puts them in place; flows are the proxy's. Invariant: a new policy is whole and holds together
 //! before it counts, and no change lifts the floor, takes a secret or lets one be passed by.
 
+mod told;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -64,7 +66,7 @@ pub enum PolicyError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The text is no rule.
-    #[error("'{}' {cause}", .text.escape_debug())]
+    #[error("'{}': {cause}", .text.escape_debug())]
     Rule {
         /// The text.
         text: String,
@@ -84,6 +86,11 @@ pub enum PolicyError {
         /// The secret.
         secret: String,
     },
+    /// It comes with `--observe`.
+    #[error(
+        "rule {0} comes with --observe; start without --observe to have denied what no rule allows, or deny what is not to be let by"
+    )]
+    OfObserve(usize),
     /// There are too many.
     #[error("{0} rules were added already (limit live_rules); remove some, or write them into the file")]
     Full(usize),
@@ -151,12 +158,11 @@ impl Rules {
         let (upstreams, observe) = (self.start.upstreams.clone(), self.start.observe);
         let config = Config { secrets, upstreams, observe, ..config };
         let dropped = self.front.len();
-        let rules = self.put(config, Vec::new())?;
+        let rules = self.put(config, Vec::new())?.rules().count();
         if dropped > 0 {
             warnings.push(format!("{dropped} rules that were put before the others since are gone"));
         }
-        let lint = self.config.findings().into_iter().map(|finding| finding.to_string());
-        warnings.extend(lint);
+        warnings.extend(told::lines(&self.config.findings()));
         let what = match change {
             PolicyChange::Reloaded => "the files were read again",
             PolicyChange::Replaced | PolicyChange::Rejected => "the whole policy",
@@ -171,12 +177,15 @@ impl Rules {
         let rule = rule.map_err(|cause| PolicyError::Rule { text: line, cause })?;
         let line = rule.to_string();
         let others = self.front.iter().filter(|own| own.to_string() != line).cloned();
-        let front: Vec<Rule> = std::iter::once(rule).chain(others).collect();
+        let front: Vec<Rule> = std::iter::once(rule.clone()).chain(others).collect();
         if front.len() > self.most {
             return Err(PolicyError::Full(self.most));
         }
-        let rules = self.put(self.config.clone(), front)?;
-        Ok(Done { change: PolicyChange::Replaced, what: format!("1: {line}"), rules, warnings: Vec::new() })
+        let old = self.live.current();
+        let new = self.put(self.config.clone(), front)?;
+        let warnings = told::of_floor(&new, &rule).into_iter().chain(told::since(&old, &new)).collect();
+        let (change, what) = (PolicyChange::Replaced, format!("1: {line}"));
+        Ok(Done { change, what, rules: new.rules().count(), warnings })
     }
 
     /// Drops the rule of this number, from 1.
@@ -184,11 +193,8 @@ impl Rules {
         let policy = self.live.current();
         let place = number.checked_sub(1).ok_or(PolicyError::NoSuchRule(number))?;
         let rule = policy.rules().nth(place).ok_or(PolicyError::NoSuchRule(number))?;
-        if let RuleSource::Secret { name } = rule.source() {
-            return Err(PolicyError::OfSecret { number, secret: name.clone() });
-        }
         let (mut config, mut front) = (self.config.clone(), self.front.clone());
-        // In the order in which they make a policy; what is behind the lists comes with secrets, but for the last.
+        // In the order in which they make a policy; what is behind the lists, somebody else put there.
         let mut place = place;
         let lists = [&mut front, &mut config.rules, &mut config.allow];
         let list = lists.into_iter().find_map(|list| match place.checked_sub(list.len()) {
@@ -198,28 +204,39 @@ impl Rules {
                 None
             }
         });
-        match list {
-            Some(list) => drop(list.remove(place)),
-            None => config.default = None,
+        match (list, rule.source()) {
+            (Some(list), _) => drop(list.remove(place)),
+            (None, RuleSource::Secret { name }) => {
+                return Err(PolicyError::OfSecret { number, secret: name.clone() });
+            }
+            (None, RuleSource::Observe) => return Err(PolicyError::OfObserve(number)),
+            (
+                None,
+                RuleSource::Default(_)
+                | RuleSource::Owner
+                | RuleSource::Flag(_)
+                | RuleSource::RuleFlag(_)
+                | RuleSource::File { .. }
+                | RuleSource::Table(_),
+            ) => config.default = None,
         }
         let what = format!("without {rule}");
-        let rules = self.put(config, front)?;
-        Ok(Done { change: PolicyChange::Replaced, what, rules, warnings: Vec::new() })
+        let new = self.put(config, front)?;
+        let warnings = told::since(&policy, &new);
+        Ok(Done { change: PolicyChange::Replaced, what, rules: new.rules().count(), warnings })
     }
 
-    /// Checks all of it, then puts it in place; how many rules there are.
+    /// Checks all of it, then puts it in place; what holds then.
     ///
     /// A rule that was put first may well contradict those behind it: that is what it is for.
-    fn put(&mut self, config: Config, front: Vec<Rule>) -> Result<usize, PolicyError> {
+    fn put(&mut self, config: Config, front: Vec<Rule>) -> Result<Arc<Policy>, PolicyError> {
         config.check()?;
         for (name, hosts) in &self.own {
             config.not_passed_through(name, hosts.iter().map(|host| &host.pattern))?;
         }
-        let policy = self.policy(&config, &front);
-        let rules = policy.rules().count();
-        self.live.replace(policy);
+        self.live.replace(self.policy(&config, &front));
         (self.config, self.front) = (config, front);
-        Ok(rules)
+        Ok(self.live.current())
     }
 
     fn policy(&self, config: &Config, front: &[Rule]) -> Policy {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use portcullis::http::{Event, Refusal, Upstream};
+use portcullis::http::{Answered, Event, Refusal, Upstream};
 use portcullis::tls::Alpn;
 use tokio::io::DuplexStream;
 
@@ -161,7 +161,11 @@ async fn events_tell_what_was_asked_and_answered(alpn: Alpn) {
     drop(text(guest.send(get(alpn, "/path?query")).await.unwrap().into_body()).await);
     drop(guest.send(request(alpn, "TRACE", "/", nothing())).await.unwrap());
     let told = told.borrow();
-    let [Event::Request { subject, status }, Event::Denied { subject: denied, refusal }] = &told[..] else {
+    let [
+        Event::Request { subject, status },
+        Event::Denied { subject: denied, refusal, answered: Answered::ByRefusal },
+    ] = &told[..]
+    else {
         panic!("{told:?}")
     };
     assert_eq!(

@@ -62,6 +62,27 @@ fn a_socket_of_the_dead_is_replaced_and_one_of_the_living_is_not() {
     assert!(served.end().0.success());
 }
 
+#[test]
+fn a_file_that_cannot_be_read_again_is_told_on_the_terminal_in_one_line() {
+    let serve = Serve::new("qemu:DIR/net");
+    let file = serve.scratch.join("p.toml");
+    std::fs::write(&file, "[net]\nallow = ['a.example']\n").unwrap();
+    let served = serve.args(&["-c", file.to_str().unwrap()]).start();
+    std::fs::write(&file, "[net]\nallow = 'b.example'\n").unwrap();
+    rustix::process::kill_process(served.pid(), rustix::process::Signal::HUP).unwrap();
+    assert_eq!(
+        served.line(),
+        format!(
+            "portcullis: not reloaded, the policy stays as it was: {}:2:9: invalid type: string, expected a list; \
+             write allow = [\"HOST\"]",
+            file.display()
+        )
+    );
+    served.terminate();
+    let (status, said) = served.end();
+    assert!(status.success() && said.is_empty(), "{said:?}");
+}
+
 /// `serve` with these flags, which are wrong, says so in one line.
 fn refused(flags: &[&str], says: &str) {
     let scratch = Scratch::new();

@@ -53,14 +53,18 @@ pub(in crate::cli) enum Unreadable {
 
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(in crate::cli) enum Usage {
-    #[error("check takes a method in capitals, as in: check POST https://HOST/")]
+    #[error("a method is written in capitals, as in POST https://HOST/")]
     Method,
     #[error(
-        "check takes a URL that starts with http:// or https://, or HOST:PORT, HOST:PORT/udp or HOST/icmp"
+        "what is asked about is a URL that starts with http:// or https://, or HOST:PORT, HOST:PORT/udp or HOST/icmp"
     )]
     Form,
-    #[error("a method is for a URL, as in: check POST https://HOST/")]
+    #[error("a method is for a URL, as in POST https://HOST/")]
     MethodOfFlow,
+    #[error("put an IPv6 address in brackets, as in [2001:db8::1]:22")]
+    Brackets,
+    #[error("with --peer, what is asked about is a port of the guest's, as in 80 or 53/udp")]
+    Peer,
 }
 
 /// A spelling that no rule can allow.
@@ -121,7 +125,20 @@ impl Asked {
     }
 }
 
+/// Schemes that people write before a colon. `https:443` is port 443 of a host of that name all the same.
+const SCHEMES: [&str; 6] = ["http", "https", "ws", "wss", "ftp", "ssh"];
+
+fn is_url_without_slashes(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(scheme, rest)| {
+        SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known))
+            && !rest.starts_with(|c: char| c.is_ascii_digit())
+    })
+}
+
 fn flow(text: &str) -> Result<Asked, Unreadable> {
+    if is_url_without_slashes(text) {
+        return Err(Unreadable::Usage(Usage::Form));
+    }
     let (text, protocol) = match text.rsplit_once('/') {
         Some((host, word)) => {
             let protocol = Protocol::parse(word).ok_or(Unreadable::Usage(Usage::Form))?;
@@ -168,6 +185,10 @@ fn request(method: &str, url: &str) -> Result<Asked, Unreadable> {
 fn authority(text: &str) -> Result<Authority, Unreadable> {
     if text.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
         return Err(Unreadable::Refused(Refused::Spelling));
+    }
+    let is_bare = |text: &str| text.contains("::") || text.matches(':').count() > 1;
+    if is_bare(text) && text.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '.')) {
+        return Err(Unreadable::Usage(Usage::Brackets));
     }
     Authority::parse(text).map_err(|error| Unreadable::Refused(Refused::Host(error)))
 }

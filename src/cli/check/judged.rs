@@ -25,7 +25,9 @@ pub(in crate::cli) enum Judged {
         address: String,
         /// What else is to know.
         notes: Vec<String>,
-        secrets: Vec<Given>,
+        /// Nothing for what is no request of the guest's.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        secrets: Option<Vec<Given>>,
     },
     /// It would not.
     Denied {
@@ -36,6 +38,9 @@ pub(in crate::cli) enum Judged {
         rule: String,
         #[serde(rename = "allow_with")]
         hint: String,
+        /// What else is to know.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
     },
 }
 
@@ -54,6 +59,9 @@ struct Leave {
 
 /// Judges what is asked by the policy of `config`, at `address` where one is given.
 pub(in crate::cli) fn judge(config: &Config, asked: &Asked, address: Option<IpAddr>) -> Judged {
+    if let Some(denied) = own_dns(asked) {
+        return denied;
+    }
     let policy = config.policy();
     match leave(&policy, asked, address) {
         Ok(Leave { rule, address }) => Judged::Allowed {
@@ -61,12 +69,32 @@ pub(in crate::cli) fn judge(config: &Config, asked: &Asked, address: Option<IpAd
             rule,
             address,
             notes: notes(&policy, asked),
-            secrets: secrets(config, &policy, asked),
+            secrets: Some(secrets(config, &policy, asked)),
         },
-        Err(Denial { reason, rule, hint, .. }) => {
-            Judged::Denied { request: Some(asked.to_string()), reason: reason.to_string(), rule, hint }
-        }
+        Err(denial) => Judged::denied(asked.to_string(), denial),
     }
+}
+
+/// TCP ports at which the sandbox's own DNS answers, to whatever address: in the clear and under TLS.
+const DNS: [u16; 2] = [53, 853];
+
+/// Policy is not asked about what never gets out.
+fn own_dns(asked: &Asked) -> Option<Judged> {
+    let port = match asked {
+        Asked::Request { origin, .. } => origin.port,
+        Asked::Name(_, Service::Tcp(port)) | Asked::Address(_, Service::Tcp(port)) => *port,
+        Asked::Name(_, Service::Udp(_) | Service::Icmp)
+        | Asked::Address(_, Service::Udp(_) | Service::Icmp) => {
+            return None;
+        }
+    };
+    DNS.contains(&port).then(|| Judged::Denied {
+        request: Some(asked.to_string()),
+        reason: format!("TCP port {port} is answered by the sandbox's own DNS"),
+        rule: "reserved ports".to_owned(),
+        hint: "nothing does; set [net] nameservers to choose who is asked".to_owned(),
+        notes: Vec::new(),
+    })
 }
 
 fn leave(policy: &Policy, asked: &Asked, addr: Option<IpAddr>) -> Result<Leave, Denial> {
@@ -74,7 +102,7 @@ fn leave(policy: &Policy, asked: &Asked, addr: Option<IpAddr>) -> Result<Leave, 
         Asked::Request { method, origin, target } => request(policy, origin, (method, target), addr),
         Asked::Name(host, service) => {
             let rule = policy.at_service(host, *service).into_result()?.source().to_string();
-            if let Some(addr) = addr {
+            if let Some(addr) = dialled(policy, (host, *service), addr) {
                 policy.at_service_addr(host, *service, addr).into_result()?;
             }
             Ok(Leave { rule, address: told(policy, host, *service, addr) })
@@ -94,19 +122,24 @@ fn request(
     addr: Option<IpAddr>,
 ) -> Result<Leave, Denial> {
     let permit = policy.at_name(origin).into_result()?;
+    let service = Service::Tcp(origin.port);
+    let address = told(policy, &origin.host, service, addr);
+    let addr = dialled(policy, (&origin.host, service), addr);
     if let Some(addr) = addr {
         drop(policy.at_addr(&permit, addr).into_result()?);
     }
-    let service = Service::Tcp(origin.port);
-    let address = told(policy, &origin.host, service, addr);
     if policy.is_passed_through(&origin.host) && origin.scheme == Scheme::Https {
-        if let Some(addr) = addr {
-            policy.at_unread(&permit, Some(addr)).into_result()?;
-        }
+        policy.at_unread(&permit, addr).into_result()?;
         return Ok(Leave { rule: permit.rule().to_string(), address });
     }
     let rule = policy.at_request(origin, addr, (method, target)).into_result()?;
     Ok(Leave { rule: rule.source().to_string(), address })
+}
+
+/// The address to be judged: the one that is asked about, or an operator's, which a floor may deny.
+fn dialled(policy: &Policy, (host, service): (&HostName, Service), addr: Option<IpAddr>) -> Option<IpAddr> {
+    let sent = || service.port().and_then(|port| policy.connect_to(host, port)).map(|to| to.ip());
+    addr.or_else(sent)
 }
 
 fn told(policy: &Policy, host: &HostName, service: Service, addr: Option<IpAddr>) -> String {
@@ -169,7 +202,22 @@ impl Judged {
             reason: refused.to_string(),
             rule: refused.rule().to_owned(),
             hint: refused.hint().to_owned(),
+            notes: Vec::new(),
         }
+    }
+
+    pub(super) fn denied(request: String, denial: Denial) -> Self {
+        let Denial { reason, rule, hint, .. } = denial;
+        let (request, reason) = (Some(request), reason.to_string());
+        Self::Denied { request, reason, rule, hint, notes: Vec::new() }
+    }
+
+    /// With these notes.
+    pub(super) fn with(mut self, told: Vec<String>) -> Self {
+        match &mut self {
+            Self::Allowed { notes, .. } | Self::Denied { notes, .. } => *notes = told,
+        }
+        self
     }
 
     pub(in crate::cli) fn is_allowed(&self) -> bool {
@@ -194,14 +242,16 @@ impl Judged {
                 for note in notes {
                     writeln!(out, "{note}")?;
                 }
-                for Given { secret, places } in secrets {
+                for Given { secret, places } in secrets.iter().flatten() {
                     writeln!(out, "secret: {secret} in {}", places.join(", "))?;
                 }
-                if secrets.is_empty() { writeln!(out, "secrets: none") } else { Ok(()) }
+                let none = secrets.as_ref().is_some_and(Vec::is_empty);
+                if none { writeln!(out, "secrets: none") } else { Ok(()) }
             }
-            Self::Denied { request, reason, rule, hint } => {
+            Self::Denied { request, reason, rule, hint, notes } => {
                 let request = request.as_ref().map(|request| format!(" {request}")).unwrap_or_default();
-                writeln!(out, "denied{request}\nreason: {reason}\nrule: {rule}\nto allow it: {hint}")
+                writeln!(out, "denied{request}\nreason: {reason}\nrule: {rule}\nto allow it: {hint}")?;
+                notes.iter().try_for_each(|note| writeln!(out, "{note}"))
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What `check` prints, and its exit codes.
 
+mod agreement;
+
 use clap::Parser;
 
 use super::*;
@@ -11,7 +13,7 @@ struct Command {
 }
 
 /// Exit code, what people read, what went wrong.
-fn run(words: &[&str]) -> (u8, String, String) {
+pub(super) fn run(words: &[&str]) -> (u8, String, String) {
     let args = Command::try_parse_from([&["check"], words].concat()).expect("a command line").args;
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = check(&args, &mut out, &mut err).unwrap();
@@ -109,6 +111,14 @@ fn wrong_usage_and_wrong_configuration_end_with_125_and_one_line() {
         &["--allow", "127.1", "https://pypi.org/"],
         &["--secret", "TOKEN", "https://pypi.org/"],
         &["-c", "/nonexistent.toml", "https://pypi.org/"],
+        &["https:pypi.org"],
+        &["HTTPS:pypi.org:443"],
+        &["https:/pypi.org"],
+        &["ftp:pypi.org"],
+        &["::1:22"],
+        &["2001:db8::1:443"],
+        &["::1/icmp"],
+        &["https://::1/"],
     ] {
         let (code, out, err) = run(words);
         assert_eq!((code, out.as_str()), (125, ""), "{words:?}");
@@ -265,6 +275,62 @@ fn an_address_is_judged_where_one_is_given() {
     assert_eq!(run(&["--rule", "allow 10.0.0.0/8:22", "[2001:db8::1]:22"]).0, 3);
     let denied = run(&["--rule", "deny 10.0.0.0/8", "http://10.0.0.5/"]);
     assert!(denied.1.contains("rule: --rule 'deny 10.0.0.0/8'"), "{}", denied.1);
+}
+
+#[test]
+fn where_an_operator_sends_a_host_is_for_the_floor_to_allow_too() {
+    let path = std::env::temp_dir().join(format!("portcullis-floor-{:016x}.toml", getrandom::u64().unwrap()));
+    let sent = ["--allow", "a.example", "--connect-to", "a.example:80:127.0.0.1:1", "--floor"];
+    for (floor, expected) in [("'a.example'", 3), ("'a.example', '127.0.0.1:1'", 0)] {
+        std::fs::write(&path, format!("[net]\nallow = [{floor}]")).unwrap();
+        for what in ["http://a.example/", "a.example:80"] {
+            let (code, out, _) = run(&[&sent[..], &[path.to_str().unwrap(), what]].concat());
+            assert_eq!(code, expected, "{floor} {what}: {out}");
+        }
+    }
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_usual_slip_is_told_what_to_write() {
+    for (what, says) in [
+        ("https:pypi.org", "a URL that starts with http:// or https://, or HOST:PORT"),
+        ("::1:22", "put an IPv6 address in brackets, as in [2001:db8::1]:22"),
+    ] {
+        let (_, _, err) = run(&[what]);
+        assert!(err.contains(says), "{err}");
+    }
+    assert_eq!(run(&["https:443"]).0, 3, "a host may be called https");
+}
+
+#[test]
+fn a_passed_through_host_is_judged_as_what_is_never_read() {
+    let path =
+        std::env::temp_dir().join(format!("portcullis-unread-{:016x}.toml", getrandom::u64().unwrap()));
+    let text = "[[rule]]\nhost = 'api.example'\nmethods = ['GET']\npaths = ['/v1/**']\naction = 'allow'\n\
+                [tls]\npassthrough = ['api.example']\n";
+    std::fs::write(&path, text).unwrap();
+    let asked = |words: &[&str]| run(&[&["-c", path.to_str().unwrap()], words].concat());
+    for words in [&["https://api.example/v1/x"][..], &["--address", "1.1.1.1", "https://api.example/v1/x"]] {
+        assert_eq!(asked(words).0, 3, "{words:?}");
+    }
+    assert_eq!(asked(&["http://api.example/v1/x"]).0, 0, "plain HTTP is read");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn ports_of_the_sandboxs_own_dns_lead_nowhere_else() {
+    for what in ["pypi.org:53", "pypi.org:853", "https://pypi.org:853/", "http://pypi.org:53/", "1.1.1.1:53"]
+    {
+        for rule in [&["--allow", "pypi.org"][..], &["--rule", "allow any"], &["--rule", "allow @public"]] {
+            let (code, out, _) = run(&[rule, &[what]].concat());
+            assert_eq!(code, 3, "{what}: {out}");
+            assert!(out.contains("is answered by the sandbox's own DNS\nrule: reserved ports\n"), "{out}");
+            assert!(
+                out.ends_with("to allow it: nothing does; set [net] nameservers to choose who is asked\n")
+            );
+        }
+    }
 }
 
 #[test]

@@ -101,7 +101,11 @@ impl Seen {
         self.add_flow(&target, Way::LetBy);
     }
 
+    /// What was denied is for its denial to tell of.
     fn take_request(&mut self, line: &Line) {
+        if line.denial.is_some() {
+            return;
+        }
         let (Some(method), Some(origin), Some(path)) = (&line.method, &line.origin, &line.path) else {
             return;
         };

@@ -170,11 +170,29 @@ fn what_a_guest_wrote_is_not_obeyed() {
 }
 
 #[test]
+fn a_request_that_was_answered_with_a_denial_is_not_learnt() {
+    let mut denied = request("DELETE", "https://a.example", "/v1");
+    denied["denial"] = "k3f9-1".into();
+    let lines = [
+        flow("https", "192.0.2.1:443", Some("a.example")),
+        request("GET", "https://a.example", "/v1"),
+        denied,
+        real("DELETE https://a.example/v1", "--rule 'deny DELETE any'"),
+    ];
+    let let_by = learnt((false, true), &lines);
+    assert!(let_by.allows_request("GET", "a.example", "/v1"));
+    assert!(!let_by.allows_request("DELETE", "a.example", "/v1"), "{}", let_by.text);
+    assert!(learnt((true, true), &lines).allows_request("DELETE", "a.example", "/v1"));
+}
+
+#[test]
 fn a_file_that_was_cut_is_read_as_far_as_it_goes() {
     let text = format!("{}\n{{\"event\":\"deni", observed("a.example:443"));
     let learnt = learnt_of((false, false), text.as_bytes());
     assert!(learnt.allows("a.example", Service::Tcp(443)));
-    assert_eq!(learnt.err, "portcullis: warning: 1 lines are no whole records and were left out\n");
+    assert_eq!(learnt.err, "portcullis: warning: 1 line is no whole record and was left out\n");
+    let learnt = learnt_of((false, false), b"nonsense\n\xff\n");
+    assert_eq!(learnt.err, "portcullis: warning: 2 lines are no whole records and were left out\n");
     assert_eq!(learnt_of((false, false), b"").code, 0);
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let args = LearnArgs { denied: false, requests: false, audit: "/nonexistent".into() };

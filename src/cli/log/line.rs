@@ -37,7 +37,9 @@ fn words(line: &Line) -> (&str, String) {
         "flow" => ("flow", flow(line)),
         "request" => {
             let status = line.status.unwrap_or_default();
-            ("request", format!("{} {}{} {status}", text(&line.method), text(&line.origin), text(&line.path)))
+            let denial = line.denial.as_ref().map(|id| format!(" ({id})")).unwrap_or_default();
+            let (method, origin, path) = (text(&line.method), text(&line.origin), text(&line.path));
+            ("request", format!("{method} {origin}{path} {status}{denial}"))
         }
         "injection" => (
             "injected",
@@ -60,7 +62,8 @@ fn words(line: &Line) -> (&str, String) {
             let why = line.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
             let (rules, ended) = (line.rules.unwrap_or_default(), line.ended.unwrap_or_default());
             let flows = if ended == 1 { "flow" } else { "flows" };
-            ("policy", format!("{}{why}; {rules} rules, {ended} {flows} ended", text(&line.change)))
+            let rule = if rules == 1 { "rule" } else { "rules" };
+            ("policy", format!("{}{why}; {rules} {rule}, {ended} {flows} ended", text(&line.change)))
         }
         other => ("other", other.to_owned()),
     }

@@ -24,6 +24,7 @@ fn every_event_is_one_line() {
         r#"{"event":"flow","flow":3,"kind":"https","destination":"192.0.2.1:443","host":"a.example","millis":1250}"#,
         r#"{"event":"flow","flow":4,"kind":"published","destination":"172.16.0.2:80","peer":"127.0.0.1:9","millis":0}"#,
         r#"{"event":"request","flow":3,"method":"GET","origin":"https://a.example","path":"/x","status":201}"#,
+        r#"{"event":"request","flow":3,"method":"PUT","origin":"https://a.example","path":"/y","status":403,"denial":"k3f9-3"}"#,
         r#"{"event":"injection","flow":3,"secret":"T","origin":"https://a.example","place":"basic"}"#,
         r#"{"event":"denials","count":7}"#,
         r#"{"event":"published","address":"127.0.0.1:1","guest_port":2,"transport":"tcp"}"#,
@@ -34,7 +35,12 @@ fn every_event_is_one_line() {
     ]
     .join("\n");
     let mut out = Vec::new();
-    print(text.as_bytes(), &mut out).unwrap();
+    let mut err = Vec::new();
+    print(text.as_bytes(), &mut out, &mut err).unwrap();
+    assert_eq!(
+        String::from_utf8(err).unwrap(),
+        "portcullis: warning: 1 line is no whole record and was left out\n"
+    );
     assert_eq!(
         events(&out),
         [
@@ -43,6 +49,7 @@ fn every_event_is_one_line() {
             "flow      a.example:443 https, 1.2 s (flow 3)",
             "flow      172.16.0.2:80 from 127.0.0.1:9 published, 0.0 s (flow 4)",
             "request   GET https://a.example/x 201",
+            "request   PUT https://a.example/y 403 (k3f9-3)",
             "injected  T into basic of https://a.example",
             "denied    7 more",
             "published 127.0.0.1:1 to port 2 by tcp",

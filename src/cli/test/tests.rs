@@ -83,6 +83,16 @@ fn a_case_that_comes_out_otherwise_is_told_with_file_and_line() {
 }
 
 #[test]
+fn a_rule_that_does_nothing_is_warned_about_as_check_does() {
+    let hidden = "[[rule]]\naction = \"deny\"\nhost = \"*.example\"\n[net]\nallow = [\"a.example\"]\n\
+                  [[case]]\nto = \"a.example:443\"\nexpect = \"deny\"\n";
+    let (code, out, err) = Directory::new(&[("a.toml", hidden)]).run();
+    assert_eq!((code, out.as_str()), (0, "1 passed, 0 failed\n"));
+    assert!(err.starts_with("portcullis: warning: ") && err.contains("is never reached"), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+}
+
+#[test]
 fn what_is_no_fixture_ends_with_125() {
     for (text, says) in [
         ("[net]\nallow = []\n", "a.toml:1: it has no [[case]]"),
@@ -90,7 +100,7 @@ fn what_is_no_fixture_ends_with_125() {
         ("[[case]]\nto = \"a.example:1\"\nexpect = \"maybe\"\n", "a.toml:3: unknown variant `maybe`"),
         ("[[case]]\nto = \"a.example:1\"\n", "missing field `expect`"),
         ("[[case]]\nto = \"a.example:1\"\nexpect = \"deny\"\nrules = \"\"\n", "unknown field `rules`"),
-        ("[[case]]\nto = \"a.example\"\nexpect = \"deny\"\n", "a.toml:1: check takes a URL"),
+        ("[[case]]\nto = \"a.example\"\nexpect = \"deny\"\n", "a.toml:1: what is asked about is a URL"),
         ("[net]\nallow = [\"*\"]\n[[case]]\nto = \"a.example:1\"\nexpect = \"deny\"\n", "a.toml:2:10"),
         ("config = \"x\"\n[net]\n[[case]]\nto = \"a.example:1\"\nexpect = \"deny\"\n", "leave one out"),
         ("config = \"gone\"\n[[case]]\nto = \"a.example:1\"\nexpect = \"deny\"\n", "gone"),

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use self::bed::{
     BINARY, CLOSE, EQUAL, End, PING, PONG, Plan, Recording, SHORT, TEXT, fragments, frame, run, whole,
 };
-use crate::http::Event;
+use crate::http::{Answered, Event};
 use crate::secret::Location;
 use crate::websocket::Speaker;
 use crate::websocket::testing::{decoded, encoded};
@@ -107,7 +107,8 @@ fn a_secret_that_cannot_be_recorded_goes_nowhere_and_ends_the_connection() {
         assert_eq!(bed.upstream.frames().await, [frame(TEXT, "no secret yet"), closed.clone()]);
         assert_eq!(bed.guest.frames().await, [closed]);
         assert!(bed.guest.is_over().await && bed.upstream.is_over().await);
-        assert!(bed.events.borrow().iter().any(|event| matches!(event, Event::Denied { .. })));
+        let denied = |event: &Event| matches!(event, Event::Denied { answered: Answered::Already, .. });
+        assert!(bed.events.borrow().iter().any(denied));
     });
 }
 

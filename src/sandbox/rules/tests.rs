@@ -125,3 +125,100 @@ fn what_cannot_change_is_named() {
     let floor = Config { floor: Some(Vec::new()), ..start.clone() };
     assert!(restart_needed(&start, &floor)[0].contains("the floor changed"));
 }
+
+#[test]
+fn the_rule_that_observes_is_nobodys_to_drop() {
+    for (text, number) in [("", 1), ("[net]\ndefault = 'allow'", 2), (FILE, 4)] {
+        let start = Config { observe: true, ..config(text) };
+        let mut rules = Rules::new(Arc::new(Live::default()), start.clone(), Vec::new(), 3);
+        rules.put(start, Vec::new()).unwrap();
+        let before = lines(&rules);
+        assert_eq!(before.len(), number, "{before:?}");
+        let error = rules.remove(number).err().unwrap().to_string();
+        assert!(error.starts_with(&format!("rule {number} comes with --observe; start without")), "{error}");
+        assert_eq!(lines(&rules), before);
+        if number > 1 {
+            let done = rules.remove(1).unwrap();
+            assert_eq!(done.what, format!("without {}", before[0]));
+            assert_eq!(lines(&rules), before[1..]);
+        }
+    }
+}
+
+#[test]
+fn what_a_change_makes_odd_is_told_once() {
+    let mut rules = rules(FILE, None);
+    let told = |done: Done| done.warnings.join("\n");
+    assert_eq!(told(rules.add(Action::Allow, "d.example").unwrap()), "");
+    let hidden = told(rules.add(Action::Deny, "a.example").unwrap());
+    assert!(hidden.starts_with("'allow a.example:80,443/tcp' (configuration:2: "), "{hidden}");
+    assert!(
+        hidden.ends_with("is never reached: 'deny a.example' (the sandbox's owner) comes first"),
+        "{hidden}"
+    );
+    assert_eq!(told(rules.add(Action::Allow, "e.example").unwrap()), "", "it was told already");
+    let widened = told(rules.remove(1).unwrap());
+    assert_eq!(widened, "");
+    let narrowed = told(rules.add(Action::Allow, "GET b.example /v1").unwrap());
+    assert!(
+        narrowed.contains("allows every request to b.example, of which 'allow GET b.example"),
+        "{narrowed}"
+    );
+}
+
+#[test]
+fn many_odd_rules_are_told_in_few_lines() {
+    let hosts: Vec<String> = (0..40).map(|number| format!("'h{number}.example'")).collect();
+    let mut rules = rules(&format!("[net]\nallow = [{}]", hosts.join(", ")), None);
+    let warnings = rules.add(Action::Deny, "any").unwrap().warnings;
+    assert_eq!((warnings.len(), warnings[8].as_str()), (9, "33 more rules are odd like these"));
+}
+
+#[test]
+fn a_rule_that_the_floor_does_not_allow_is_told_so() {
+    // A name may lead to any address, so that a floor with addresses allows each name something.
+    const NAMES: &str = "[net]\nallow = ['a.example', '*.b.example', 'u.example:5000/udp']";
+    const ADDRESSES: &str = "[net]\nallow = ['10.0.0.0/8:1-65535']";
+    const NONE: &str = "the floor does not allow that: ";
+    const SOME: &str = "the floor does not allow all of that: ";
+    for (rule, says) in [
+        ("a.example", None),
+        ("a.example:443", None),
+        ("x.b.example", None),
+        ("*.b.example", None),
+        ("10.1.0.0/16:22", None),
+        ("10.1.2.3:22", None),
+        ("u.example:5000/udp", None),
+        ("GET a.example /v1/**", None),
+        ("ingress 192.0.2.1", None),
+        ("d.example", Some(NONE)),
+        ("a.example:22", Some(NONE)),
+        ("a.example/icmp", Some(NONE)),
+        ("POST d.example /v1/**", Some(NONE)),
+        ("*.d.example", Some(NONE)),
+        ("192.168.0.1", Some(NONE)),
+        ("host.portcullis.internal:8080", Some(NONE)),
+        ("a.example:80-90", Some(SOME)),
+        ("*.example", Some(SOME)),
+        ("any", Some(SOME)),
+        ("@public", Some(SOME)),
+        ("172.16.0.0/12", Some(SOME)),
+    ] {
+        let is_address = rule.starts_with(|c: char| c.is_ascii_digit());
+        let mut rules = rules("", Some(if is_address { ADDRESSES } else { NAMES }));
+        let warnings = rules.add(Action::Allow, rule).unwrap().warnings;
+        let told = warnings.first().map(String::as_str);
+        match says {
+            None => assert_eq!(told, None, "{rule}"),
+            Some(says) => assert!(told.is_some_and(|told| told.starts_with(says)), "{rule}: {warnings:?}"),
+        }
+    }
+    let floor = "[[rule]]\nhost = 'a.example'\nmethods = ['GET']\naction = 'allow'";
+    let start = Config { floor: Some(config(floor).rules), ..config("") };
+    let mut rules = Rules::new(Arc::new(Live::default()), start.clone(), Vec::new(), 9);
+    rules.put(start, Vec::new()).unwrap();
+    let mut told = |rule: &str| rules.add(Action::Allow, rule).unwrap().warnings.join("");
+    assert_eq!(told("GET a.example /x"), "");
+    assert!(told("POST a.example /x").starts_with(NONE));
+    assert!(told("GET,POST a.example").starts_with(SOME));
+}
