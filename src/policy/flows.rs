@@ -127,9 +127,8 @@ impl Policy {
         (names, now): (&Names, Instant),
     ) -> Verdict<(Permit, Arc<Rule>)> {
         let mut denied = None;
-        let mut bound = names.names_of(destination.ip(), now);
-        let called = name.into_iter().chain(std::iter::from_fn(|| bound.next().filter(|_| name.is_none())));
-        for name in called {
+        let bound = names.names_of(destination.ip(), now).filter(|_| name.is_none());
+        for name in name.into_iter().chain(bound) {
             match self.denied_as(destination, name) {
                 None => return self.at_address(destination),
                 Some(denial) => denied = denied.or(Some(denial)),

@@ -79,3 +79,23 @@ fn an_opaque_flow_goes_by_the_names_that_its_address_was_told_for() {
         world.only(|packet| sunk(packet) || about(packet));
     });
 }
+
+#[test]
+fn what_shows_no_name_reaches_nobody_at_the_address_of_an_allowed_name() {
+    as_host(|world| {
+        let mut table = vec![("look_up('api.example.com')".to_owned(), UPSTREAM)];
+        for host in [UPSTREAM, UPSTREAM_V6] {
+            for (call, outcome) in [
+                ("tls(H, 443, None, b'x')", "unrecognized name"),
+                ("tcp(H, 443, b'raw')", "reset"),
+                ("tcp(H, 80, bytes(9))", "reset"),
+                ("tcp(H, 80, b'GET / HTTP/1.0' + 2 * b'\\r\\n')", "HTTP/1.0 400"),
+                ("tcp(H, 80, get('93.184.216.34'))", "HTTP/1.1 403"),
+            ] {
+                table.push((call.replace("(H,", &format!("('{host}',")), outcome));
+            }
+        }
+        world.probe(world.sandbox(&["api.example.com"]), &table);
+        world.only(|packet| asks_about(packet, b"\x03api\x07example\x03com\0"));
+    });
+}
