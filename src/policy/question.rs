@@ -77,6 +77,6 @@ impl Policy {
                 Err(own) => blocked = blocked.or(Some(own)),
             }
         }
-        blocked.map_or(Ok(()), Err)
+        Err(blocked.unwrap_or(Blocked::Unmentioned(Layer::Own)))
     }
 }

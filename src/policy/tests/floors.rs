@@ -111,7 +111,7 @@ fn under_a_floor_of_addresses_only_names_that_the_owner_names_are_asked_for() {
 
 #[test]
 fn a_name_of_which_no_service_is_left_never_leaves_the_host() {
-    let cases: [(&[&str], &[&str], bool); 8] = [
+    let cases: [(&[&str], &[&str], bool); 9] = [
         (&["allow any"], &["deny evil.example:443", "allow *.example:443"], false),
         (&["allow any"], &["deny evil.example:443", "allow *.example:443,8443"], true),
         (&["allow any"], &["deny evil.example:1-65535", "allow any"], true),
@@ -120,6 +120,8 @@ fn a_name_of_which_no_service_is_left_never_leaves_the_host() {
         (&["allow *.example:80"], &["allow evil.example:443"], false),
         (&["allow *.example:80-1000"], &["allow evil.example:443"], true),
         (&["allow *.example/icmp"], &["allow evil.example:443"], false),
+        // No rule opens these ports.
+        (&["allow any"], &["allow evil.example:853,5353/udp"], false),
     ];
     for (floor, own, is_asked) in cases {
         let policy = under(floor, own, &[]);
